@@ -1,0 +1,1 @@
+"""What a pallet is made of: storage, calls, events, errors, constants, hooks, metadata."""

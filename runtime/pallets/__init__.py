@@ -1,0 +1,1 @@
+"""The pallets; none imports another, `runtime.construct` wires them."""

@@ -1,0 +1,5 @@
+"""Balances."""
+
+from runtime.pallets.balances.pallet import Balances
+
+__all__ = ["Balances"]

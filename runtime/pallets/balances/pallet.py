@@ -1,0 +1,431 @@
+"""Balances: who owns how much OPEN, what of it is held, and how it moves."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from enum import IntEnum
+from typing import Any, Protocol
+
+from runtime.frame.currency import STAKERS, TREASURY, HoldReason
+from runtime.frame.errors import DispatchError, TokenError
+from runtime.frame.host import Host
+from runtime.frame.origin import Origin, ensure_root, ensure_signed
+from runtime.frame.pallet import Const, Pallet, call, constant, event
+from runtime.frame.storage import StorageMap, StorageValue, storage_map, value
+from runtime.frame.weights import db
+from runtime.pallets.balances.types import BalanceLock, HeldAmount, ReserveData
+from runtime.primitives.errors import DispatchFailure, ensure, invariant
+from runtime.primitives.hashing import Hasher
+from runtime.primitives.keys import ss58_decode
+from runtime.primitives.types import (
+    AccountId,
+    Balance,
+    CompactBalance,
+    Id,
+    MultiAddress,
+)
+
+EXISTENTIAL_DEPOSIT = 10**15
+"""A thousandth of an OPEN."""
+_CLOSED_ADDRESS = DispatchError.CANNOT_LOOKUP
+
+
+@event(index=0)
+class Endowed:
+    """An account was created with some free balance."""
+
+    account: AccountId
+    free_balance: Balance
+
+
+@event(index=1)
+class DustLost:
+    """An account fell below the existential deposit; the rest went to the treasury."""
+
+    account: AccountId
+    amount: Balance
+
+
+@event(index=2)
+class Transfer:
+    """Free balance moved from one account to another."""
+
+    from_: AccountId
+    to: AccountId
+    amount: Balance
+
+
+@event(index=3)
+class BalanceSet:
+    """Governance set a balance."""
+
+    who: AccountId
+    free: Balance
+
+
+@event(index=7)
+class Deposit:
+    """An amount was put into an account, by the chain."""
+
+    who: AccountId
+    amount: Balance
+
+
+@event(index=8)
+class Withdraw:
+    """An amount was taken from an account, by the chain, for a fee for instance."""
+
+    who: AccountId
+    amount: Balance
+
+
+@event(index=10)
+class Minted:
+    """An amount was created in an account."""
+
+    who: AccountId
+    amount: Balance
+
+
+@event(index=11)
+class Burned:
+    """An amount of an account was destroyed."""
+
+    who: AccountId
+    amount: Balance
+
+
+@event(index=25)
+class Held:
+    """A part of a balance was set aside."""
+
+    reason: HoldReason
+    who: AccountId
+    amount: Balance
+
+
+@event(index=28)
+class Released:
+    """A held part of a balance is free again."""
+
+    reason: HoldReason
+    who: AccountId
+    amount: Balance
+
+
+@event(index=29)
+class TransferOnHold:
+    """A held part of a balance went to another account."""
+
+    reason: HoldReason
+    source: AccountId
+    dest: AccountId
+    amount: Balance
+
+
+@event(index=30)
+class BurnedHeld:
+    """A held part of a balance was destroyed."""
+
+    reason: HoldReason
+    who: AccountId
+    amount: Balance
+
+
+class Error(IntEnum):
+    """Reasons a call of this pallet fails; the indices of `pallet_balances`."""
+
+    LIQUIDITY_RESTRICTIONS = 1
+    """The balance is held or frozen. Wait until it is released."""
+    INSUFFICIENT_BALANCE = 2
+    """The free balance is too low for the amount. Send less, or fund the account."""
+    EXISTENTIAL_DEPOSIT = 3
+    """The amount is below the existential deposit, so it cannot create the account. Send more."""
+    EXPENDABILITY = 4
+    """The transfer would leave the sender less than the existential deposit. Keep more, or use
+    transfer_allow_death."""
+
+
+class Accounts(Protocol):
+    """What this pallet needs of the one that stores accounts."""
+
+    account: StorageMap[bytes, Any]
+
+    def store(self, who: bytes, info: Any) -> None:
+        """Store an account, or remove it where nothing keeps it alive."""
+
+    def set_data(self, who: bytes, data: Any) -> None:
+        """Store balances of an account that lives."""
+
+    def inc_providers(self, who: bytes) -> None:
+        """Keep an account alive."""
+
+
+class Balances(Pallet, index=2):
+    """Who owns how much OPEN, what of it is held, and how it moves. 1 OPEN is 10^18 units."""
+
+    Error = Error
+    EVENTS = (
+        Endowed,
+        DustLost,
+        Transfer,
+        BalanceSet,
+        Deposit,
+        Withdraw,
+        Minted,
+        Burned,
+        Held,
+        Released,
+        TransferOnHold,
+        BurnedHeld,
+    )
+
+    existential_deposit: Const[Balance] = constant(
+        EXISTENTIAL_DEPOSIT, doc="An account with less is removed."
+    )
+
+    total_issuance: StorageValue[Balance] = value(default=0, doc="All units that exist.")
+    inactive_issuance: StorageValue[Balance] = value(
+        default=0, doc="Units that do not take part in governance."
+    )
+    locks: StorageMap[AccountId, tuple[BalanceLock, ...]] = storage_map(
+        Hasher.BLAKE2_128_CONCAT, default=(), doc="Locks on an account. This chain uses holds."
+    )
+    reserves: StorageMap[AccountId, tuple[ReserveData, ...]] = storage_map(
+        Hasher.BLAKE2_128_CONCAT, default=(), doc="Named reserves. This chain uses holds."
+    )
+    holds: StorageMap[AccountId, tuple[HeldAmount, ...]] = storage_map(
+        Hasher.BLAKE2_128_CONCAT, default=(), doc="What is held of an account, by reason."
+    )
+    freezes: StorageMap[AccountId, tuple[HeldAmount, ...]] = storage_map(
+        Hasher.BLAKE2_128_CONCAT, default=(), doc="Freezes on an account. This chain uses holds."
+    )
+
+    def __init__(self, host: Host, accounts: Accounts) -> None:
+        super().__init__(host)
+        self.accounts = accounts
+
+    @call(index=0, weight=db(2, 2, 120))
+    def transfer_allow_death(
+        self, origin: Origin, dest: MultiAddress, value: CompactBalance
+    ) -> None:
+        """Move free balance; the sender's account goes if it is left with dust."""
+        self.transfer(ensure_signed(origin), lookup(dest), value, keep_alive=False)
+
+    @call(index=2, weight=db(2, 2, 120))
+    def force_transfer(
+        self, origin: Origin, source: MultiAddress, dest: MultiAddress, value: CompactBalance
+    ) -> None:
+        """Move anybody's free balance; governance only."""
+        ensure_root(origin)
+        self.transfer(lookup(source), lookup(dest), value, keep_alive=False)
+
+    @call(index=3, weight=db(2, 2, 120))
+    def transfer_keep_alive(
+        self, origin: Origin, dest: MultiAddress, value: CompactBalance
+    ) -> None:
+        """Move free balance, but never so much that the sender's account would go."""
+        self.transfer(ensure_signed(origin), lookup(dest), value, keep_alive=True)
+
+    @call(index=4, weight=db(2, 2, 120))
+    def transfer_all(self, origin: Origin, dest: MultiAddress, keep_alive: bool) -> None:
+        """Move all free balance that may move."""
+        who = ensure_signed(origin)
+        data = self.accounts.account[who].data
+        keep = EXISTENTIAL_DEPOSIT if keep_alive or data.reserved else 0
+        self.transfer(who, lookup(dest), max(0, data.free - keep), keep_alive=keep_alive)
+
+    @call(index=8, weight=db(2, 2, 100))
+    def force_set_balance(
+        self, origin: Origin, who: MultiAddress, new_free: CompactBalance
+    ) -> None:
+        """Set the free balance of an account, changing the issuance; governance only."""
+        ensure_root(origin)
+        account = lookup(who)
+        before = self.free(account)
+        if new_free >= before:
+            self.mint(account, new_free - before)
+        else:
+            self.burn_free(account, before - new_free)
+        self.deposit_event(BalanceSet(account, self.free(account)))
+
+    @call(index=10, weight=db(2, 2, 100))
+    def burn(self, origin: Origin, value: CompactBalance, keep_alive: bool) -> None:
+        """Destroy free balance of one's own."""
+        who = ensure_signed(origin)
+        self._check_spendable(who, value, keep_alive)
+        self.burn_free(who, value)
+
+    # What other pallets use (`frame.currency.Currency`) follows.
+
+    def free(self, who: bytes) -> int:
+        """Return the free balance of an account."""
+        free: int = self.accounts.account[who].data.free
+        return free
+
+    def held(self, reason: HoldReason, who: bytes) -> int:
+        """Return what is held of an account for one reason."""
+        return sum(h.amount for h in self.holds[who] if h.id == reason)
+
+    def transfer(self, source: bytes, dest: bytes, amount: int, *, keep_alive: bool = True) -> None:
+        """Move free balance."""
+        self._check_spendable(source, amount, keep_alive)
+        if source == dest or amount == 0:
+            return
+        if self.free(dest) == 0 and self.accounts.account[dest].providers == 0:
+            ensure(amount >= EXISTENTIAL_DEPOSIT, TokenError.BELOW_MINIMUM)
+        self._add_free(source, -amount)
+        self._add_free(dest, amount)
+        self.deposit_event(Transfer(source, dest, amount))
+
+    def hold(self, reason: HoldReason, who: bytes, amount: int) -> None:
+        """Set free balance aside; the existential deposit stays free."""
+        if amount == 0:
+            return
+        data = self.accounts.account[who].data
+        ensure(data.free >= amount + EXISTENTIAL_DEPOSIT, TokenError.FUNDS_UNAVAILABLE)
+        self.accounts.set_data(
+            who, replace(data, free=data.free - amount, reserved=data.reserved + amount)
+        )
+        self._set_hold(reason, who, self.held(reason, who) + amount)
+        self.deposit_event(Held(reason, who, amount))
+
+    def release(self, reason: HoldReason, who: bytes, amount: int) -> None:
+        """Give held balance back to its owner."""
+        if amount == 0:
+            return
+        self._take_held(reason, who, amount)
+        self._add_free(who, amount)
+        self.deposit_event(Released(reason, who, amount))
+
+    def transfer_held(self, reason: HoldReason, source: bytes, dest: bytes, amount: int) -> None:
+        """Move held balance of one account to the free balance of another."""
+        if amount == 0:
+            return
+        self._take_held(reason, source, amount)
+        self._add_free(dest, amount)
+        self.deposit_event(TransferOnHold(reason, source, dest, amount))
+
+    def burn_held(self, reason: HoldReason, who: bytes, amount: int) -> None:
+        """Destroy held balance."""
+        if amount == 0:
+            return
+        self._take_held(reason, who, amount)
+        self.total_issuance.put(self.total_issuance.get() - amount)
+        self.deposit_event(BurnedHeld(reason, who, amount))
+
+    def burn_free(self, who: bytes, amount: int) -> None:
+        """Destroy free balance."""
+        ensure(self.free(who) >= amount, TokenError.FUNDS_UNAVAILABLE)
+        self._add_free(who, -amount)
+        self.total_issuance.put(self.total_issuance.get() - amount)
+        self.deposit_event(Burned(who, amount))
+
+    def mint(self, who: bytes, amount: int) -> None:
+        """Create free balance; only genesis and governance come here."""
+        self.total_issuance.put(self.total_issuance.get() + amount)
+        self._add_free(who, amount)
+        self.deposit_event(Minted(who, amount))
+
+    def withdraw_fee(self, who: bytes, amount: int) -> bool:
+        """Take a fee out of circulation; tells whether the account could pay it.
+
+        Whoever takes it distributes it with `deposit_fee` and `burn_fee` in the same extrinsic.
+        """
+        data = self.accounts.account[who].data
+        kept = EXISTENTIAL_DEPOSIT if data.reserved else 0
+        if data.free < amount + kept:
+            return False
+        if amount:
+            self._add_free(who, -amount)
+            self.deposit_event(Withdraw(who, amount))
+        return True
+
+    def deposit_fee(self, who: bytes, amount: int) -> None:
+        """Pay a part of a fee that was taken."""
+        if amount:
+            self._add_free(who, amount)
+            self.deposit_event(Deposit(who, amount))
+
+    def burn_fee(self, amount: int) -> None:
+        """Destroy a part of a fee that was taken."""
+        if amount:
+            self.total_issuance.put(self.total_issuance.get() - amount)
+
+    def _check_spendable(self, who: bytes, amount: int, keep_alive: bool) -> None:
+        data = self.accounts.account[who].data
+        ensure(data.free >= amount, TokenError.FUNDS_UNAVAILABLE)
+        left = data.free - amount
+        if left < EXISTENTIAL_DEPOSIT:
+            ensure(not keep_alive, TokenError.NOT_EXPENDABLE)
+            ensure(data.reserved == 0, TokenError.ONLY_PROVIDER)
+
+    def _add_free(self, who: bytes, amount: int) -> None:
+        """Change the free balance, creating or reaping the account; dust goes to the treasury.
+
+        A balance above zero is one provider of its account. An account that something else keeps
+        alive too, such as a pot or a registered key, keeps its dust.
+        """
+        info = self.accounts.account[who]
+        before = info.data
+        after = replace(before, free=before.free + amount)
+        invariant(after.free >= 0, f"{who.hex()} would owe {-after.free}")
+        dust = 0
+        if amount < 0 and info.providers == 1 and not after.reserved:
+            dust = after.free if after.free < EXISTENTIAL_DEPOSIT else 0
+            after = replace(after, free=after.free - dust)
+        had = before.free + before.reserved > 0
+        has = after.free + after.reserved > 0
+        self.accounts.store(who, replace(info, data=after, providers=info.providers + has - had))
+        if has and not had:
+            self.deposit_event(Endowed(who, after.free))
+        if dust:
+            self.deposit_event(DustLost(who, dust))
+            self._add_free(TREASURY, dust)
+
+    def _take_held(self, reason: HoldReason, who: bytes, amount: int) -> None:
+        held = self.held(reason, who)
+        invariant(held >= amount, f"{reason.name} of {who.hex()}: {amount} asked, {held} held")
+        data = self.accounts.account[who].data
+        self.accounts.set_data(who, replace(data, reserved=data.reserved - amount))
+        self._set_hold(reason, who, held - amount)
+
+    def _set_hold(self, reason: HoldReason, who: bytes, amount: int) -> None:
+        others = [h for h in self.holds[who] if h.id != reason]
+        if amount:
+            others.append(HeldAmount(reason, amount))
+        if others:
+            self.holds.insert(who, tuple(sorted(others, key=lambda h: h.id)))
+        else:
+            self.holds.remove(who)
+
+    def build_genesis(self, genesis: Any) -> None:
+        """Endow accounts: ``{"balances": [[address, "amount"], ...]}``."""
+        for pot in (TREASURY, STAKERS):
+            self.accounts.inc_providers(pot)
+        for address, amount in genesis.get("balances", ()):
+            self.mint(ss58_decode(address)[0], int(amount))
+
+    def held_by_reason(self) -> dict[HoldReason, int]:
+        """Return what is held on the whole chain for each reason."""
+        totals = dict.fromkeys(HoldReason, 0)
+        for _, entries in self.holds.items():
+            for entry in entries:
+                totals[entry.id] += entry.amount
+        return totals
+
+    def check_invariants(self) -> None:
+        """Issuance is the sum of all balances, and a reserve is the sum of its holds."""
+        total = 0
+        for who, info in self.accounts.account.items():
+            total += info.data.free + info.data.reserved
+            held = sum(h.amount for h in self.holds[who])
+            invariant(info.data.reserved == held, f"reserve of {who.hex()} is not its holds")
+        invariant(total == self.total_issuance.get(), "the issuance is not the sum of balances")
+
+
+def lookup(address: MultiAddress) -> bytes:
+    """Return the account of an address; only ids resolve."""
+    if not isinstance(address, Id):
+        raise DispatchFailure(_CLOSED_ADDRESS)
+    return address.account

@@ -1,0 +1,5 @@
+"""Timestamp."""
+
+from runtime.pallets.timestamp.pallet import Timestamp
+
+__all__ = ["Timestamp"]

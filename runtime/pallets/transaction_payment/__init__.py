@@ -1,0 +1,5 @@
+"""Transaction payment."""
+
+from runtime.pallets.transaction_payment.pallet import TransactionPayment
+
+__all__ = ["TransactionPayment"]

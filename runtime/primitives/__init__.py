@@ -1,0 +1,1 @@
+"""What every room needs: codec, hashes, keys, headers, extrinsics, fixed-point numbers."""

@@ -1,0 +1,1 @@
+"""Formats that two parties must agree on, and the integer mathematics that disputes re-run."""
