@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Self
 
@@ -12,14 +11,13 @@ from runtime.primitives.scale import (
     Codec,
     CompactU32,
     DecodeError,
+    EncodeError,
     Named,
     Raw,
     Variants,
-    codec,
     compact_decode,
     compact_encode,
     decode,
-    decode_at,
     encode,
     variant,
 )
@@ -111,13 +109,18 @@ class Header(_RemembersHash):
             return found
 
 
-def _encode_extrinsics(extrinsics: Iterable[bytes]) -> bytes:
-    whole = tuple(extrinsics)
-    for extrinsic in whole:
-        length, start = decode_at(_COMPACT, extrinsic, 0)
-        if start + length != len(extrinsic):
-            raise DecodeError("an extrinsic in a block needs its own length as a prefix")
-    return compact_encode(len(whole)) + b"".join(whole)
+def _has_its_length(extrinsic: bytes) -> bool:
+    try:
+        length, start = compact_decode(extrinsic, 0)
+    except (IndexError, DecodeError):
+        return False
+    return start + length == len(extrinsic)
+
+
+def _encode_extrinsics(extrinsics: tuple[bytes, ...]) -> bytes:
+    if not all(map(_has_its_length, extrinsics)):
+        raise EncodeError("an extrinsic in a block needs its own length as a prefix")
+    return compact_encode(len(extrinsics)) + b"".join(extrinsics)
 
 
 def _decode_extrinsics(data: bytes, offset: int) -> tuple[tuple[bytes, ...], int]:
@@ -134,8 +137,6 @@ def _decode_extrinsics(data: bytes, offset: int) -> tuple[tuple[bytes, ...], int
         offset = end
     return tuple(extrinsics), offset
 
-
-_COMPACT = Codec(compact_encode, compact_decode)
 
 Extrinsics = Annotated[
     tuple[bytes, ...],
@@ -155,8 +156,8 @@ class Block:
     extrinsics: Extrinsics
 
     def encode(self) -> bytes:
-        """Return the SCALE bytes; raises DecodeError where an extrinsic lacks its prefix."""
-        return codec(Block).encode(self)
+        """Return the SCALE bytes; raises EncodeError where an extrinsic lacks its prefix."""
+        return encode(Block, self)
 
     @classmethod
     def decode(cls, data: bytes) -> Self:

@@ -1,0 +1,5 @@
+"""Datanets: silos of records."""
+
+from runtime.pallets.datanets.pallet import Datanets
+
+__all__ = ["Datanets"]

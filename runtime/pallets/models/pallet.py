@@ -1,0 +1,419 @@
+"""Models: proposals staked on, adapters registered, launched and priced."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from enum import IntEnum
+from typing import Any, Protocol
+
+from runtime.frame.currency import Currency, HoldReason
+from runtime.frame.host import Host
+from runtime.frame.origin import Origin, ensure_root, ensure_signed
+from runtime.frame.pallet import Const, Pallet, call, constant, event
+from runtime.frame.storage import StorageMap, StorageValue, storage_map, value
+from runtime.frame.weights import db
+from runtime.pallets.models.types import (
+    Artifact,
+    Backer,
+    Base,
+    BaseId,
+    DatanetVersion,
+    Model,
+    Stage,
+)
+from runtime.primitives.errors import DispatchFailure, ensure, invariant
+from runtime.primitives.hashing import Hasher
+from runtime.primitives.scale import H256, U16, U32, U64, U128
+from runtime.primitives.types import AccountId, Balance
+from runtime.protocols.ids import ModelId
+from runtime.protocols.price import Price, PriceRefusal, check_price
+from runtime.protocols.scoring import ScoreRefusal, check_layout
+from runtime.protocols.settlement import Royalty
+from runtime.protocols.split_parameters import MAX_LINEAGE, MAX_ROYALTIES
+
+OPEN = 10**18
+
+
+class DatanetVersions(Protocol):
+    """What this pallet asks of the one that keeps Datanets."""
+
+    def version(self, datanet: int, version: int) -> Any:
+        """Return a published version, None where there is none."""
+
+    def pays(self, datanet: int) -> bool:
+        """Tell whether a Datanet is listed."""
+
+
+@event(index=0)
+class BaseRegistered:
+    """A backbone was admitted."""
+
+    base: BaseId
+    name: bytes
+    manifest: H256
+
+
+@event(index=1)
+class Proposed:
+    """Somebody staked on training a model."""
+
+    model: ModelId
+    owner: AccountId
+    name: bytes
+    stake: Balance
+
+
+@event(index=2)
+class Backed:
+    """A backer staked on a model."""
+
+    model: ModelId
+    backer: AccountId
+    amount: Balance
+
+
+@event(index=3)
+class Unbacked:
+    """A backer took its stake back."""
+
+    model: ModelId
+    backer: AccountId
+    amount: Balance
+
+
+@event(index=4)
+class ArtifactSubmitted:
+    """A model was trained; its adapter and its commitments are fixed."""
+
+    model: ModelId
+    manifest: H256
+    training_receipt: H256
+
+
+@event(index=5)
+class Launched:
+    """A model can be served and paid."""
+
+    model: ModelId
+    price: Price
+
+
+@event(index=6)
+class PriceSet:
+    """A model's price for sessions opened from now on."""
+
+    model: ModelId
+    price: Price
+
+
+@event(index=7)
+class Deprecated:
+    """A model takes no new sessions; its owner's and backers' stakes are free."""
+
+    model: ModelId
+
+
+class Error(IntEnum):
+    """Reasons a call of this pallet fails."""
+
+    UNKNOWN_BASE = 0
+    """There is no base model of this id."""
+    UNKNOWN_MODEL = 1
+    """There is no model of this id."""
+    BAD_NAME = 2
+    """A name has 1 to 64 bytes of UTF-8."""
+    NOT_OWNER = 3
+    """Only the model's owner may do this."""
+    BAD_DATANETS = 4
+    """Name 1 to 16 different Datanets, each in a published version and not delisted."""
+    STAKE_TOO_LOW = 5
+    """Stake at least the proposal deposit."""
+    WRONG_STAGE = 6
+    """The model is not at the stage that this needs."""
+    TOO_MANY_BACKERS = 7
+    """A model has at most 32 backers, each with at least the least backing."""
+    NOT_A_BACKER = 8
+    """The caller does not back this model with so much."""
+    BAD_LINEAGE = 9
+    """The parent is not launched on the same base, or its line is as long as it may be."""
+    BAD_ROYALTY = 10
+    """Royalties of a line sum to at most 30 %."""
+    BAD_LAYOUT = 11
+    """The influence codes' layout is empty or too large for exact scores."""
+    PRICE_REFUSED = 12
+    """Compute exceeds the base model's cap, or the premium is below half of compute."""
+    MANIFEST_KNOWN = 13
+    """Another model has this manifest."""
+    BAD_MANIFEST = 14
+    """A manifest has 1 byte to 64 MiB."""
+
+
+class Models(Pallet, index=11):
+    """From a proposal that is staked on, through a trained adapter, to a launched model."""
+
+    Error = Error
+    EVENTS = (
+        BaseRegistered,
+        Proposed,
+        Backed,
+        Unbacked,
+        ArtifactSubmitted,
+        Launched,
+        PriceSet,
+        Deprecated,
+    )
+
+    proposal_deposit: Const[Balance] = constant(10 * OPEN, doc="Least stake of a proposal.")
+    least_backing: Const[Balance] = constant(OPEN, doc="Least stake of a backer.")
+    max_backers: Const[U32] = constant(32, doc="Most backers of a model.")
+    max_datanets: Const[U32] = constant(16, doc="Most Datanets a model is trained on.")
+    max_manifest_bytes: Const[U64] = constant(64 * 1024 * 1024, doc="Longest manifest.")
+
+    next_base: StorageValue[BaseId] = value(default=0, doc="Id of the next base model.")
+    bases: StorageMap[BaseId, Base] = storage_map(Hasher.TWOX_64_CONCAT, doc="Base models.")
+    next_model: StorageValue[ModelId] = value(default=0, doc="Id of the next model.")
+    models: StorageMap[ModelId, Model] = storage_map(
+        Hasher.TWOX_64_CONCAT, doc="Every model from its proposal on."
+    )
+    blobs: StorageMap[H256, U64] = storage_map(
+        Hasher.IDENTITY, doc="Declared length of each manifest, by its blake2b-256."
+    )
+
+    def __init__(
+        self, host: Host, currency: Currency, datanets: DatanetVersions, number: StorageValue[int]
+    ) -> None:
+        super().__init__(host)
+        self.currency = currency
+        self.datanets = datanets
+        self.number = number
+
+    @call(index=0, weight=db(1, 2, 30))
+    def register_base(self, origin: Origin, name: bytes, manifest: H256, compute_cap: U128) -> None:
+        """Admit a base model and cap the price of its computation; governance only."""
+        ensure_root(origin)
+        self._register_base(name, manifest, compute_cap)
+
+    @call(index=1, weight=db(4, 3, 80))
+    def propose(
+        self,
+        origin: Origin,
+        name: bytes,
+        base: BaseId,
+        parent: ModelId | None,
+        royalty: U16,
+        datanets: tuple[DatanetVersion, ...],
+        stake: Balance,
+    ) -> None:
+        """Stake on training an adapter of `base` on published Datanet versions.
+
+        `parent` is the launched model that is trained further, `royalty` the basis points that
+        models trained further on this one will owe its owner.
+        """
+        owner = ensure_signed(origin)
+        ensure(1 <= len(name) <= 64 and _is_utf8(name), Error.BAD_NAME)
+        ensure(base in self.bases, Error.UNKNOWN_BASE)
+        ensure(stake >= self.proposal_deposit, Error.STAKE_TOO_LOW)
+        self._ensure_datanets(datanets)
+        self._ensure_lineage(base, parent, royalty)
+        self.currency.hold(HoldReason.MODEL_STAKE, owner, stake)
+        model = self.next_model.get()
+        self.models.insert(
+            model,
+            Model(
+                owner=owner,
+                name=name,
+                base=base,
+                parent=parent,
+                royalty=royalty,
+                datanets=datanets,
+                stake=stake,
+                backers=(),
+                proposed=self.number.get(),
+                stage=Stage.PROPOSED,
+                artifact=None,
+                price=None,
+            ),
+        )
+        self.next_model.put(model + 1)
+        self.deposit_event(Proposed(model, owner, name, stake))
+
+    @call(index=2, weight=db(2, 3, 60))
+    def back(self, origin: Origin, model: ModelId, amount: Balance) -> None:
+        """Stake on a model; backers share a part of what it earns, by stake."""
+        who = ensure_signed(origin)
+        found = self._model(model)
+        ensure(found.stage != Stage.DEPRECATED, Error.WRONG_STAGE)
+        ensure(amount >= self.least_backing, Error.TOO_MANY_BACKERS)
+        backed = {b.account: b.amount for b in found.backers}
+        backed[who] = backed.get(who, 0) + amount
+        ensure(len(backed) <= self.max_backers, Error.TOO_MANY_BACKERS)
+        self.currency.hold(HoldReason.MODEL_STAKE, who, amount)
+        self._store_backers(model, found, backed)
+        self.deposit_event(Backed(model, who, amount))
+
+    @call(index=3, weight=db(2, 3, 60))
+    def unback(self, origin: Origin, model: ModelId, amount: Balance) -> None:
+        """Take stake back; what remains must be nothing or the least backing."""
+        who = ensure_signed(origin)
+        found = self._model(model)
+        backed = {b.account: b.amount for b in found.backers}
+        left = backed.get(who, 0) - amount
+        ensure(amount > 0 and (left == 0 or left >= self.least_backing), Error.NOT_A_BACKER)
+        backed[who] = left
+        self.currency.release(HoldReason.MODEL_STAKE, who, amount)
+        self._store_backers(model, found, backed)
+        self.deposit_event(Unbacked(model, who, amount))
+
+    @call(index=4, weight=db(3, 3, 80))
+    def submit_artifact(self, origin: Origin, model: ModelId, artifact: Artifact) -> None:
+        """Fix the trained adapter: manifest, training receipt, commitments, evaluation."""
+        found = self._owned(origin, model)
+        ensure(found.stage == Stage.PROPOSED, Error.WRONG_STAGE)
+        ensure(artifact.manifest not in self.blobs, Error.MANIFEST_KNOWN)
+        ensure(1 <= artifact.manifest_bytes <= self.max_manifest_bytes, Error.BAD_MANIFEST)
+        _ensure_layout(artifact.layout)
+        self.blobs.insert(artifact.manifest, artifact.manifest_bytes)
+        self.models.insert(model, replace(found, stage=Stage.TRAINED, artifact=artifact))
+        self.deposit_event(ArtifactSubmitted(model, artifact.manifest, artifact.training_receipt))
+
+    @call(index=5, weight=db(3, 1, 60))
+    def launch(self, origin: Origin, model: ModelId, price: Price) -> None:
+        """Open a trained model to paid sessions."""
+        found = self._owned(origin, model)
+        ensure(found.stage == Stage.TRAINED, Error.WRONG_STAGE)
+        self._ensure_price(found, price)
+        self.models.insert(model, replace(found, stage=Stage.LAUNCHED, price=price))
+        self.deposit_event(Launched(model, price))
+
+    @call(index=6, weight=db(2, 1, 40))
+    def set_price(self, origin: Origin, model: ModelId, price: Price) -> None:
+        """Change the price for sessions opened from now on; open ones keep theirs."""
+        found = self._owned(origin, model)
+        ensure(found.stage == Stage.LAUNCHED, Error.WRONG_STAGE)
+        self._ensure_price(found, price)
+        self.models.insert(model, replace(found, price=price))
+        self.deposit_event(PriceSet(model, price))
+
+    @call(index=7, weight=db(34, 35, 200))
+    def deprecate(self, origin: Origin, model: ModelId) -> None:
+        """End a model: no new sessions, every stake on it is released."""
+        found = self._owned(origin, model)
+        ensure(found.stage != Stage.DEPRECATED, Error.WRONG_STAGE)
+        self.currency.release(HoldReason.MODEL_STAKE, found.owner, found.stake)
+        for backer in found.backers:
+            self.currency.release(HoldReason.MODEL_STAKE, backer.account, backer.amount)
+        self.models.insert(model, replace(found, stage=Stage.DEPRECATED, stake=0, backers=()))
+        self.deposit_event(Deprecated(model))
+
+    # What other pallets ask follows.
+
+    def launched(self, model: int) -> Model | None:
+        """Return a model that takes sessions."""
+        found = self.models.get(model)
+        return found if found is not None and found.stage == Stage.LAUNCHED else None
+
+    def model(self, model: int) -> Model:
+        """Return a model that exists."""
+        return self.models[model]
+
+    def royalties(self, model: int) -> tuple[Royalty, ...]:
+        """Return what the owners of a model's ancestors take of its owner's part."""
+        parent = self.models[model].parent
+        found: dict[bytes, int] = {}
+        while parent is not None:
+            ancestor = self.models[parent]
+            found[ancestor.owner] = found.get(ancestor.owner, 0) + ancestor.royalty
+            parent = ancestor.parent
+        return tuple(Royalty(who, part) for who, part in sorted(found.items()) if part)
+
+    def build_genesis(self, genesis: Any) -> None:
+        """Admit base models: ``{"bases": [[name, manifest hex, "compute cap"], ...]}``."""
+        for name, manifest, cap in genesis.get("bases", ()):
+            raw = bytes.fromhex(manifest.removeprefix("0x"))
+            self._register_base(name.encode(), raw, int(cap))
+
+    def ledger(self) -> dict[HoldReason, int]:
+        """Return what this pallet holds for each of its reasons."""
+        total = 0
+        for _, found in self.models.items():
+            total += found.stake + sum(b.amount for b in found.backers)
+        return {HoldReason.MODEL_STAKE: total}
+
+    def check_invariants(self) -> None:
+        """Only trained models launch; lines are short and their royalties bounded."""
+        for model, found in self.models.items():
+            has_artifact = found.artifact is not None
+            invariant(
+                has_artifact or found.stage in (Stage.PROPOSED, Stage.DEPRECATED),
+                f"model {model} has no artifact",
+            )
+            invariant(found.parent is None or found.parent < model, "a line runs in a circle")
+            royalties = self.royalties(model)
+            invariant(len(royalties) <= MAX_LINEAGE, f"the line of model {model} is too long")
+            total = sum(r.basis_points for r in royalties)
+            invariant(total <= MAX_ROYALTIES, f"royalties of model {model} exceed 30 %")
+
+    def _register_base(self, name: bytes, manifest: bytes, compute_cap: int) -> None:
+        ensure(1 <= len(name) <= 64 and _is_utf8(name), Error.BAD_NAME)
+        base = self.next_base.get()
+        self.bases.insert(base, Base(name, manifest, compute_cap))
+        self.next_base.put(base + 1)
+        self.deposit_event(BaseRegistered(base, name, manifest))
+
+    def _model(self, model: int) -> Model:
+        found = self.models.get(model)
+        if found is None:
+            raise DispatchFailure(Error.UNKNOWN_MODEL)
+        return found
+
+    def _owned(self, origin: Origin, model: int) -> Model:
+        found = self._model(model)
+        ensure(ensure_signed(origin) == found.owner, Error.NOT_OWNER)
+        return found
+
+    def _ensure_datanets(self, datanets: tuple[DatanetVersion, ...]) -> None:
+        ids = [d.datanet for d in datanets]
+        ensure(1 <= len(ids) <= self.max_datanets, Error.BAD_DATANETS)
+        ensure(sorted(frozenset(ids)) == sorted(ids), Error.BAD_DATANETS)
+        for used in datanets:
+            known = self.datanets.version(used.datanet, used.version) is not None
+            ensure(known and self.datanets.pays(used.datanet), Error.BAD_DATANETS)
+
+    def _ensure_lineage(self, base: int, parent: int | None, royalty: int) -> None:
+        total = royalty
+        depth = 1
+        while parent is not None:
+            ancestor = self.models.get(parent)
+            if ancestor is None or ancestor.artifact is None or ancestor.base != base:
+                raise DispatchFailure(Error.BAD_LINEAGE)
+            total += ancestor.royalty
+            depth += 1
+            parent = ancestor.parent
+        ensure(depth <= MAX_LINEAGE, Error.BAD_LINEAGE)
+        ensure(total <= MAX_ROYALTIES, Error.BAD_ROYALTY)
+
+    def _ensure_price(self, found: Model, price: Price) -> None:
+        try:
+            check_price(price, self.bases[found.base].compute_cap)
+        except PriceRefusal:
+            raise DispatchFailure(Error.PRICE_REFUSED) from None
+
+    def _store_backers(self, model: int, found: Model, backed: dict[bytes, int]) -> None:
+        backers = tuple(Backer(who, amount) for who, amount in sorted(backed.items()) if amount)
+        self.models.insert(model, replace(found, backers=backers))
+
+
+def _ensure_layout(layout: tuple[int, ...]) -> None:
+    ensure(1 <= len(layout) <= 4096, Error.BAD_LAYOUT)
+    try:
+        check_layout(layout)
+    except ScoreRefusal:
+        raise DispatchFailure(Error.BAD_LAYOUT) from None
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
