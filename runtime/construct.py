@@ -19,13 +19,18 @@ from runtime.frame.event_records import EventTable
 from runtime.frame.host import Host
 from runtime.frame.pallet import Pallet, storage_items
 from runtime.frame.storage import StorageItem
+from runtime.pallets.attribution import Attribution
 from runtime.pallets.balances import Balances
+from runtime.pallets.datanets import Datanets
+from runtime.pallets.inference import Inference
+from runtime.pallets.models import Models
 from runtime.pallets.session import Session
 from runtime.pallets.sudo import Sudo
 from runtime.pallets.system import System
 from runtime.pallets.timestamp import Timestamp
 from runtime.pallets.transaction_payment import TransactionPayment
 from runtime.pallets.utility import Utility
+from runtime.primitives.errors import invariant
 from runtime.primitives.scale import Codec, DecodeError, decode_at
 from runtime.state.overlay import Overlay
 
@@ -37,6 +42,10 @@ PALLETS: tuple[type[Pallet], ...] = (
     Session,
     Utility,
     Sudo,
+    Datanets,
+    Models,
+    Inference,
+    Attribution,
 )
 CALLS = CallTable(PALLETS)
 EVENTS = EventTable(PALLETS)
@@ -59,6 +68,21 @@ class Runtime:
         self.session = Session(host)
         self.utility = Utility(host)
         self.sudo = Sudo(host)
+        number = self.system.number
+        self.datanets = Datanets(host, self.balances, number)
+        self.models = Models(host, self.balances, self.datanets, number)
+        self.inference = Inference(
+            host,
+            self.balances,
+            self.models,
+            self.datanets,
+            self.system,
+            self.session.validators,
+        )
+        self.attribution = Attribution(
+            host, self.inference, self.models, self.datanets, self.session, self.system
+        )
+        self.inference.attestation = self.attribution
         self.pallets: tuple[Pallet, ...] = (
             self.system,
             self.timestamp,
@@ -67,6 +91,10 @@ class Runtime:
             self.session,
             self.utility,
             self.sudo,
+            self.datanets,
+            self.models,
+            self.inference,
+            self.attribution,
         )
         self.dispatcher = Dispatcher(CALLS, {p.NAME: p for p in self.pallets})
         self.utility.dispatcher = self.dispatcher
@@ -76,6 +104,14 @@ class Runtime:
         """Raise InvariantViolation where the state contradicts itself."""
         for pallet in self.pallets:
             pallet.check_invariants()
+        ledger = self.datanets.ledger() | self.models.ledger() | self.inference.ledger()
+        for reason, held in self.balances.held_by_reason().items():
+            invariant(held == ledger.get(reason, 0), f"holds for {reason.name} are {held}")
+
+    def declared_blob(self, content_hash: bytes) -> int | None:
+        """Return the length that the chain declares for a blob; None where nothing names it."""
+        batch = self.datanets.blobs.get(content_hash)
+        return self.models.blobs.get(content_hash) if batch is None else batch
 
 
 def genesis_state(config: dict[str, Any]) -> dict[bytes, bytes]:
@@ -125,7 +161,7 @@ def storage_key(pallet: str, item: str, *keys: Any) -> bytes:
     return storage_item(pallet, item).key(*keys)
 
 
-def encode_call(pallet: str, name: str, **arguments: Any) -> bytes:
+def encode_call(pallet: str, name: str, /, **arguments: Any) -> bytes:
     """Encode a call by name; raises EncodeError naming what is missing, extra or out of range."""
     return CALLS.encode(CALLS.make(pallet, name, **arguments))
 

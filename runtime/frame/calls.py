@@ -66,7 +66,7 @@ class CallTable:
         except KeyError:
             raise EncodeError(f"there is no call {call.pallet}.{call.name}") from None
 
-    def make(self, pallet: str, name: str, **arguments: Any) -> Call:
+    def make(self, pallet: str, name: str, /, **arguments: Any) -> Call:
         """Build a call from named arguments; raises EncodeError naming what is missing or extra."""
         entry = self.entry(Call(pallet, name, ()))
         if set(arguments) != set(entry.argument_names):

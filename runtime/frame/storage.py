@@ -6,6 +6,10 @@ The annotation is the type, read by mypy and by the codec alike, so nothing is s
     datanets: StorageMap[DatanetId, Datanet] = storage_map(Hasher.TWOX_64_CONCAT, doc="By id.")
 
 Keys are laid out as FRAME's: twox128(pallet) ++ twox128(item) ++ hasher(SCALE key)...
+
+A bound item remembers each value it decoded or encoded beside the very bytes object of the
+overlay, and the storage key of each key it hashed: a block reads some accounts a thousand times.
+Values are immutable, and a rolled back write brings other bytes back, so neither can mislead.
 """
 
 from __future__ import annotations
@@ -61,7 +65,26 @@ class StorageItem:
         """Return this item reading from and writing to `overlay`."""
         bound = copy.copy(self)
         bound._overlay = overlay
+        bound._raw_keys = {}
+        bound._decoded = {}
         return bound
+
+    def _read(self, raw_key: bytes) -> Any:
+        """Return the value under a storage key, None where there is none."""
+        raw = self._overlay.get(raw_key)
+        if raw is None:
+            return None
+        known = self._decoded.get(raw_key)
+        if known is not None and known[0] is raw:
+            return known[1]
+        found = self._decode_at(raw, 0)[0]
+        self._decoded[raw_key] = raw, found
+        return found
+
+    def _write(self, raw_key: bytes, new: Any) -> None:
+        raw = self._encode(new)
+        self._decoded[raw_key] = raw, new
+        self._overlay.put(raw_key, raw)
 
     def decode_value(self, data: bytes) -> Any:
         """Decode a value of this item; raises DecodeError."""
@@ -89,6 +112,8 @@ class StorageItem:
     _encode: Any
     _decode_at: Any
     _overlay: Overlay
+    _raw_keys: dict[Any, bytes]
+    _decoded: dict[bytes, tuple[bytes, Any]]
 
 
 class StorageValue(StorageItem, Generic[V]):
@@ -96,14 +121,14 @@ class StorageValue(StorageItem, Generic[V]):
 
     def get(self) -> V:
         """Return the value, its default where there is none."""
-        raw = self._overlay.get(self.prefix)
-        if raw is None:
+        found = self._read(self.prefix)
+        if found is None:
             return typing.cast("V", None if self.default is _ABSENT else self.default)
-        return typing.cast("V", self._decode_at(raw, 0)[0])
+        return typing.cast("V", found)
 
     def put(self, new: V) -> None:
         """Store a value."""
-        self._overlay.put(self.prefix, self._encode(new))
+        self._write(self.prefix, new)
 
     def exists(self) -> bool:
         """Tell whether a value is stored."""
@@ -117,10 +142,15 @@ class StorageValue(StorageItem, Generic[V]):
 class StorageMap(StorageItem, Generic[K, V]):
     """A map; an absent entry reads as None, or as the declared default through ``[key]``."""
 
+    def _raw_key(self, key: K) -> bytes:
+        raw_key = self._raw_keys.get(key)
+        if raw_key is None:
+            raw_key = self._raw_keys[key] = self.key(key)
+        return raw_key
+
     def get(self, key: K) -> V | None:
         """Return an entry, None where there is none."""
-        raw = self._overlay.get(self.prefix + self.hashers[0].hash(self._key_encoders[0](key)))
-        return None if raw is None else typing.cast("V", self._decode_at(raw, 0)[0])
+        return typing.cast("V | None", self._read(self._raw_key(key)))
 
     def __getitem__(self, key: K) -> V:
         found = self.get(key)
@@ -131,17 +161,15 @@ class StorageMap(StorageItem, Generic[K, V]):
         return typing.cast("V", self.default)
 
     def __contains__(self, key: K) -> bool:
-        return self._overlay.get(self.key(key)) is not None
+        return self._overlay.get(self._raw_key(key)) is not None
 
     def insert(self, key: K, new: V) -> None:
         """Store an entry, replacing one that is there."""
-        self._overlay.put(
-            self.prefix + self.hashers[0].hash(self._key_encoders[0](key)), self._encode(new)
-        )
+        self._write(self._raw_key(key), new)
 
     def remove(self, key: K) -> None:
         """Remove an entry if it is there."""
-        self._overlay.delete(self.key(key))
+        self._overlay.delete(self._raw_key(key))
 
     def items(self) -> Iterator[tuple[K, V]]:
         """Yield every entry in the order of the storage keys."""
@@ -152,10 +180,15 @@ class StorageMap(StorageItem, Generic[K, V]):
 class StorageDoubleMap(StorageItem, Generic[K1, K2, V]):
     """A map under two keys; entries of one first key lie together."""
 
+    def _raw_key(self, first: K1, second: K2) -> bytes:
+        raw_key = self._raw_keys.get((first, second))
+        if raw_key is None:
+            raw_key = self._raw_keys[first, second] = self.key(first, second)
+        return raw_key
+
     def get(self, first: K1, second: K2) -> V | None:
         """Return an entry, None where there is none."""
-        raw = self._overlay.get(self.key(first, second))
-        return None if raw is None else typing.cast("V", self._decode_at(raw, 0)[0])
+        return typing.cast("V | None", self._read(self._raw_key(first, second)))
 
     def __getitem__(self, keys: tuple[K1, K2]) -> V:
         found = self.get(*keys)
@@ -166,15 +199,15 @@ class StorageDoubleMap(StorageItem, Generic[K1, K2, V]):
         return typing.cast("V", self.default)
 
     def __contains__(self, keys: tuple[K1, K2]) -> bool:
-        return self._overlay.get(self.key(*keys)) is not None
+        return self._overlay.get(self._raw_key(*keys)) is not None
 
     def insert(self, first: K1, second: K2, new: V) -> None:
         """Store an entry, replacing one that is there."""
-        self._overlay.put(self.key(first, second), self._encode(new))
+        self._write(self._raw_key(first, second), new)
 
     def remove(self, first: K1, second: K2) -> None:
         """Remove an entry if it is there."""
-        self._overlay.delete(self.key(first, second))
+        self._overlay.delete(self._raw_key(first, second))
 
     def items(self) -> Iterator[tuple[tuple[K1, K2], V]]:
         """Yield every entry in the order of the storage keys."""

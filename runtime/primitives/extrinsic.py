@@ -203,7 +203,7 @@ def signing_payload(
     return blake2_256(payload) if len(payload) > 256 else payload
 
 
-# The codec compiled from the annotations decodes the same in three times the time; this runs for
+# The codec compiled from the annotations gives the same and takes a third longer; this runs for
 # every transaction that reaches a node.
 def _decode_signed(data: bytes, offset: int) -> UncheckedExtrinsic:
     if data[offset] == 0:

@@ -18,10 +18,12 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Annotated, Any, NamedTuple, TypeVar
 
+from runtime.primitives import composites
+
 T = TypeVar("T")
 
-Encoder = Callable[[Any], bytes]
-Decoder = Callable[[bytes, int], tuple[Any, int]]
+Encoder = composites.Encoder
+Decoder = composites.Decoder
 
 
 class DecodeError(ValueError):
@@ -447,27 +449,41 @@ def _tuple(inner: list[Codec]) -> Codec:
     return Codec(encode_value, decode_value)
 
 
+_REFUSALS = composites.Refusals(EncodeError, DecodeError)
+_LETTERS = {8: "B", 16: "H", 32: "I", 64: "Q", 128: "QQ"}
+
+
 def _composite(cls: type) -> Codec:
-    named = [(name, codec(t)) for name, t in field_types(cls).items()]
-    encoders = [(name, c.encode) for name, c in named]
-    decoders = [c.decode_at for _, c in named]
-    if len(named) == 1:
-        (name, (encode_one, decode_one)) = named[0]
+    return Codec(*composites.compile_record(_record(cls), _REFUSALS))
 
-        def decode_single(data: bytes, offset: int) -> tuple[Any, int]:
-            value, offset = decode_one(data, offset)
-            return cls(value), offset
 
-        return Codec(lambda v: encode_one(getattr(v, name)), decode_single)
+def _record(cls: type) -> composites.Record:
+    return composites.Record(cls, tuple((n, _part(t)) for n, t in field_types(cls).items()))
 
-    def encode_value(value: Any) -> bytes:
-        return b"".join([e(getattr(value, name)) for name, e in encoders])
 
-    def decode_value(data: bytes, offset: int) -> tuple[Any, int]:
-        values, offset = _decode_all(decoders, data, offset)
-        return cls(*values), offset
-
-    return Codec(encode_value, decode_value)
+def _part(type_: Any) -> composites.Part:
+    """Return how a field stands in its record: in line where it can, else by its codec."""
+    for mark in getattr(type_, "__metadata__", ()):
+        match mark:
+            case Uint(bits):
+                return composites.Number(_LETTERS[bits])
+            case Int(bits):
+                return composites.Number(_LETTERS[bits].lower())
+            case Fixed(length):
+                return composites.Array(length)
+            case Compact() | Variants() | Raw():
+                return composites.Coded(*codec(type_))
+            case _:
+                pass
+    if hasattr(type_, "__metadata__"):
+        return _part(type_.__origin__)
+    if type_ is bool:
+        return composites.Flag()
+    if isinstance(type_, type) and issubclass(type_, IntEnum):
+        return composites.Member({int(m): m for m in type_}, type_.__name__)
+    if isinstance(type_, type) and dataclasses.is_dataclass(type_):
+        return _record(type_)
+    return composites.Coded(*codec(type_))
 
 
 def _plain_enum(cls: type[IntEnum]) -> Codec:

@@ -7,6 +7,7 @@ a normalisation would depend on the newer tables that this Python happens to hav
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import lru_cache
 from unicodedata import ucd_3_2_0 as ucd
@@ -27,6 +28,18 @@ _UNSPACED = (
 
 _SPACE, _IGNORED, _WORD, _LETTER, _MARK = range(5)
 
+_ASCII_FOLD = bytes(
+    32 if byte < 32 or byte == 127 else byte + 32 if 65 <= byte <= 90 else byte
+    for byte in range(256)
+)
+_ASCII_WORD = re.compile(b"[^ ]+")
+_ASCII_TOKEN = re.compile("[0-9A-Za-z]+|[!-/:-@[-`{-~]")
+
+
+def is_blank(text: str) -> bool:
+    """Tell whether a field has no token."""
+    return all(_kind(char) in (_SPACE, _IGNORED) for char in text)
+
 
 def canonical_text(text: str) -> str:
     """Return one field's canonical text.
@@ -34,6 +47,9 @@ def canonical_text(text: str) -> str:
     Format characters (Cf, soft hyphen, zero-width space) are dropped; then NFKC, case folding and
     NFKC again; then each run of white space (Z, Cc) becomes one space, none at the ends.
     """
+    if text.isascii():
+        folded_bytes = text.encode("ascii").translate(_ASCII_FOLD)
+        return b" ".join(_ASCII_WORD.findall(folded_bytes)).decode("ascii")
     visible = "".join([c for c in text if _kind(c) != _IGNORED])
     folded = _normalise("".join([_fold(c) for c in _normalise(visible)]))
     parts: list[str] = []
@@ -57,6 +73,8 @@ def tokens_of(text: str) -> tuple[str, ...]:
     except that a letter of a script without spaces begins a word of its own, which only marks
     continue. Every other visible character (P, S) is a token by itself. White space parts tokens.
     """
+    if text.isascii():
+        return tuple(_ASCII_TOKEN.findall(text))
     tokens: list[str] = []
     word: list[str] = []
     closed = False  # the word is one letter of an unspaced script: only marks may follow
@@ -82,8 +100,6 @@ def tokens_of(text: str) -> tuple[str, ...]:
 
 
 def _normalise(text: str) -> str:
-    if text.isascii():
-        return text
     return "".join(
         [ucd.normalize("NFKC", run) if assigned else run for assigned, run in _runs(text)]
     )

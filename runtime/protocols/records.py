@@ -15,7 +15,7 @@ from runtime.primitives.errors import Refusal
 from runtime.primitives.hashing import blake2_256
 from runtime.primitives.scale import H256, U32, encode
 from runtime.protocols import merkle
-from runtime.protocols.canonical import canonical_text, tokens_of
+from runtime.protocols.canonical import canonical_text, is_blank, tokens_of
 
 Record = tuple[str, ...]
 
@@ -93,7 +93,7 @@ def parse_record(fields: Sequence[bytes], field_count: int, index: int | None = 
         record = tuple(field.decode() for field in fields)
     except UnicodeDecodeError as error:
         raise RecordRefusal(RecordReason.INVALID_UTF8, str(error), index) from error
-    if not canonical_tokens(record):
+    if all(map(is_blank, record)):
         raise RecordRefusal(RecordReason.EMPTY, index=index)
     return record
 

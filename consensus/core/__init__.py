@@ -1,0 +1,1 @@
+"""The pure part of agreement: events in, actions out; no clock, randomness or I/O."""

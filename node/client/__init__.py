@@ -1,0 +1,1 @@
+"""A client of the node: signing keys and JSON-RPC, importing nothing of the node itself."""

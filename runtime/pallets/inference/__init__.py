@@ -1,0 +1,5 @@
+"""Inference: workers, sessions, receipts, settlement."""
+
+from runtime.pallets.inference.pallet import Inference
+
+__all__ = ["Inference"]
