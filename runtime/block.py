@@ -32,7 +32,7 @@ from runtime.primitives.types import Weight
 from runtime.primitives.version import RUNTIME_VERSION
 from runtime.state.overlay import Overlay
 from runtime.state.store import State
-from runtime.validity import CheckedExtrinsic, check_signed
+from runtime.validity import CheckedExtrinsic, check_signed, checked_call
 
 _NORMAL_TIME = MAX_BLOCK.ref_time * NORMAL_PERCENT // 100
 _DUTY_TIME = MAX_BLOCK.ref_time * DUTY_PERCENT // 100
@@ -88,12 +88,8 @@ class BlockExecution:
         self._length += len(extrinsic)
 
     def _apply_inherent(self, decoded: UncheckedExtrinsic) -> None:
-        try:
-            call, end = CALLS.decode_at(decoded.call, 0)
-        except (DecodeError, IndexError) as error:
-            raise InvalidTransaction(TransactionReason.CALL, str(error)) from error
-        entry = CALLS.entry(call)
-        if not entry.info.mandatory or self._index != 0 or end != len(decoded.call):
+        call = checked_call(decoded.call)
+        if not CALLS.entry(call).info.mandatory or self._index != 0:
             raise InvalidTransaction(TransactionReason.BAD_MANDATORY, "only the time, and first")
         weight = CALLS.weight(call)
         try:

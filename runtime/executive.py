@@ -97,6 +97,7 @@ def build_block(
             else:
                 refused.append((extrinsic, invalid))
         else:
+            too_heavy = 0
             included.append(extrinsic)
     outcome = _close(execution, state, parent, digest, included)
     return BuiltBlock(Block(outcome.header, tuple(included)), outcome, tuple(refused))

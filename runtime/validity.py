@@ -58,7 +58,7 @@ def check_signed(
 
     Raises InvalidTransaction. A nonce ahead of the account's is let through: the caller decides.
     """
-    call = _call(extrinsic.call)
+    call = checked_call(extrinsic.call)
     if not isinstance(signed.address, Id) or signed.address.account == bytes(32):
         raise InvalidTransaction(TransactionReason.BAD_SIGNER, "sign with an account id")
     signer = signed.address.account
@@ -82,16 +82,18 @@ def check_signed(
     fee = 0
     if duty is None:
         fee = runtime.transaction_payment.fee(length, weight, extensions.tip)
-        if account.data.free < fee:
+        if not runtime.balances.can_pay_fee(signer, fee):
             raise InvalidTransaction(
-                TransactionReason.PAYMENT, f"the fee is {fee}, the balance {account.data.free}"
+                TransactionReason.PAYMENT,
+                f"the fee is {fee}, the balance {account.data.free}; keep the existential deposit",
             )
     return CheckedExtrinsic(
         call, weight, length, signer, extensions.nonce, extensions.tip, fee, duty, longevity
     )
 
 
-def _call(data: bytes) -> Call:
+def checked_call(data: bytes) -> Call:
+    """Decode the bytes of one call; raises InvalidTransaction."""
     try:
         return decode_call(data)
     except DecodeError as error:
@@ -144,7 +146,7 @@ class Checker:
         except DecodeError as error:
             raise InvalidTransaction(TransactionReason.MALFORMED, str(error)) from error
         if decoded.signed is None:
-            entry = CALLS.entry(_call(decoded.call))
+            entry = CALLS.entry(checked_call(decoded.call))
             reason = (
                 TransactionReason.MANDATORY_VALIDATION
                 if entry.info.mandatory

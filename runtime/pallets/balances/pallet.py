@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from enum import IntEnum
 from typing import Any, Protocol
 
 from runtime.frame.currency import STAKERS, TREASURY, HoldReason
-from runtime.frame.errors import DispatchError, TokenError
+from runtime.frame.errors import ArithmeticReason, DispatchError, TokenError
 from runtime.frame.host import Host
 from runtime.frame.origin import Origin, ensure_root, ensure_signed
 from runtime.frame.pallet import Const, Pallet, call, constant, event
@@ -151,11 +150,8 @@ class Accounts(Protocol):
 
     account: StorageMap[bytes, Any]
 
-    def store(self, who: bytes, info: Any) -> None:
-        """Store an account, or remove it where nothing keeps it alive."""
-
-    def set_data(self, who: bytes, data: Any) -> None:
-        """Store balances of an account that lives."""
+    def store_balances(self, who: bytes, free: int, reserved: int, providers: int) -> None:
+        """Store what an account owns and how many reasons keep it alive; without any, it goes."""
 
     def inc_providers(self, who: bytes) -> None:
         """Keep an account alive."""
@@ -242,7 +238,10 @@ class Balances(Pallet, index=2):
         """Set the free balance of an account, changing the issuance; governance only."""
         ensure_root(origin)
         account = lookup(who)
-        before = self.free(account)
+        data = self.accounts.account[account].data
+        before = data.free
+        if new_free < EXISTENTIAL_DEPOSIT and not data.reserved:
+            new_free = 0
         if new_free >= before:
             self.mint(account, new_free - before)
         else:
@@ -284,9 +283,7 @@ class Balances(Pallet, index=2):
             return
         data = self.accounts.account[who].data
         ensure(data.free >= amount + EXISTENTIAL_DEPOSIT, TokenError.FUNDS_UNAVAILABLE)
-        self.accounts.set_data(
-            who, replace(data, free=data.free - amount, reserved=data.reserved + amount)
-        )
+        self._store(who, data.free - amount, data.reserved + amount)
         self._set_hold(reason, who, self.held(reason, who) + amount)
         self.deposit_event(Held(reason, who, amount))
 
@@ -294,16 +291,18 @@ class Balances(Pallet, index=2):
         """Give held balance back to its owner."""
         if amount == 0:
             return
-        self._take_held(reason, who, amount)
-        self._add_free(who, amount)
+        self._take_held(reason, who, amount, returned=amount)
         self.deposit_event(Released(reason, who, amount))
 
     def transfer_held(self, reason: HoldReason, source: bytes, dest: bytes, amount: int) -> None:
         """Move held balance of one account to the free balance of another."""
         if amount == 0:
             return
-        self._take_held(reason, source, amount)
-        self._add_free(dest, amount)
+        if source == dest:
+            self._take_held(reason, source, amount, returned=amount)
+        else:
+            self._take_held(reason, source, amount)
+            self._add_free(dest, amount)
         self.deposit_event(TransferOnHold(reason, source, dest, amount))
 
     def burn_held(self, reason: HoldReason, who: bytes, amount: int) -> None:
@@ -323,18 +322,25 @@ class Balances(Pallet, index=2):
 
     def mint(self, who: bytes, amount: int) -> None:
         """Create free balance; only genesis and governance come here."""
-        self.total_issuance.put(self.total_issuance.get() + amount)
+        issuance = self.total_issuance.get() + amount
+        ensure(issuance < 1 << 128, ArithmeticReason.OVERFLOW)
+        self.total_issuance.put(issuance)
         self._add_free(who, amount)
         self.deposit_event(Minted(who, amount))
+
+    def can_pay_fee(self, who: bytes, amount: int) -> bool:
+        """Tell whether an account can pay a fee and live on."""
+        info = self.accounts.account[who]
+        data = info.data
+        kept_by_others = info.providers > 1 and not data.reserved
+        return bool(data.free >= amount + (0 if kept_by_others else EXISTENTIAL_DEPOSIT))
 
     def withdraw_fee(self, who: bytes, amount: int) -> bool:
         """Take a fee out of circulation; tells whether the account could pay it.
 
         Whoever takes it distributes it with `deposit_fee` and `burn_fee` in the same extrinsic.
         """
-        data = self.accounts.account[who].data
-        kept = EXISTENTIAL_DEPOSIT if data.reserved else 0
-        if data.free < amount + kept:
+        if not self.can_pay_fee(who, amount):
             return False
         if amount:
             self._add_free(who, -amount)
@@ -361,33 +367,38 @@ class Balances(Pallet, index=2):
             ensure(data.reserved == 0, TokenError.ONLY_PROVIDER)
 
     def _add_free(self, who: bytes, amount: int) -> None:
-        """Change the free balance, creating or reaping the account; dust goes to the treasury.
+        data = self.accounts.account[who].data
+        self._store(who, data.free + amount, data.reserved)
+
+    def _store(self, who: bytes, free: int, reserved: int) -> None:
+        """Store balances, creating or reaping the account; dust goes to the treasury.
 
         A balance above zero is one provider of its account. An account that something else keeps
         alive too, such as a pot or a registered key, keeps its dust.
         """
         info = self.accounts.account[who]
-        before = info.data
-        after = replace(before, free=before.free + amount)
-        invariant(after.free >= 0, f"{who.hex()} would owe {-after.free}")
+        invariant(free >= 0 and reserved >= 0, f"{who.hex()} would owe {-min(free, reserved)}")
+        had = info.data.free > 0 or info.data.reserved > 0
+        others = info.providers - had
         dust = 0
-        if amount < 0 and info.providers == 1 and not after.reserved:
-            dust = after.free if after.free < EXISTENTIAL_DEPOSIT else 0
-            after = replace(after, free=after.free - dust)
-        had = before.free + before.reserved > 0
-        has = after.free + after.reserved > 0
-        self.accounts.store(who, replace(info, data=after, providers=info.providers + has - had))
+        if free < EXISTENTIAL_DEPOSIT and not reserved and not others:
+            dust, free = free, 0
+        has = free > 0 or reserved > 0
+        self.accounts.store_balances(who, free, reserved, others + has)
         if has and not had:
-            self.deposit_event(Endowed(who, after.free))
+            self.deposit_event(Endowed(who, free))
         if dust:
             self.deposit_event(DustLost(who, dust))
             self._add_free(TREASURY, dust)
 
-    def _take_held(self, reason: HoldReason, who: bytes, amount: int) -> None:
+    def _take_held(
+        self, reason: HoldReason, who: bytes, amount: int, *, returned: int = 0
+    ) -> None:
+        """Take from a hold, giving `returned` of it to its owner."""
         held = self.held(reason, who)
         invariant(held >= amount, f"{reason.name} of {who.hex()}: {amount} asked, {held} held")
         data = self.accounts.account[who].data
-        self.accounts.set_data(who, replace(data, reserved=data.reserved - amount))
+        self._store(who, data.free + returned, data.reserved - amount)
         self._set_hold(reason, who, held - amount)
 
     def _set_hold(self, reason: HoldReason, who: bytes, amount: int) -> None:

@@ -51,6 +51,10 @@ OPEN = 10**18
 REDUNDANCY_SLASH_PERCENT = 10
 REPORTER_PERCENT = 10
 MAX_OPEN_FLAGS = 16
+MAX_UNPUBLISHED = 512
+"""Batches that may be accepted between two versions: publishing reads each of them."""
+MAX_CHAIN = 32
+"""Steps from a copy of a copy to the original; a longer chain pays its last step."""
 
 
 @event(index=0)
@@ -206,6 +210,8 @@ class Error(IntEnum):
     """This batch has as many open accusations as it may."""
     BAD_POLICY = 22
     """The bond per record is above what the chain admits."""
+    PUBLISH_FIRST = 23
+    """As many batches as may be were accepted since the last version. Publish a version."""
 
 
 class Datanets(Pallet, index=10):
@@ -361,10 +367,14 @@ class Datanets(Pallet, index=10):
         self._add(datanet, who, bonded=bond)
         self.deposit_event(BatchSubmitted(datanet, batch, who, count, blob, bond))
 
-    @call(index=2, weight=db(3, 5, 120))
+    @call(index=2, weight=db(4, 5, 120))
     def accept(self, origin: Origin, datanet: DatanetId, batch: U32) -> None:
         """Take a batch in; the owner states that the bytes were fetched and match."""
         net = self._owned(origin, datanet)
+        ensure(net.status == Status.ACTIVE, Error.CLOSED)
+        last = self._last_version(datanet, net)
+        published = last.batches if last else 0
+        ensure(net.range.size - published < MAX_UNPUBLISHED, Error.PUBLISH_FIRST)
         entry = self._pending(datanet, batch)
         number = self.number.get()
         leaf = DatanetLeaf(net.records, entry.count, entry.contributor, number, entry.sub_root)
@@ -395,9 +405,14 @@ class Datanets(Pallet, index=10):
 
     @call(index=3, weight=db(3, 4, 80))
     def reject(self, origin: Origin, datanet: DatanetId, batch: U32) -> None:
-        """Turn a batch down; its contributor gets the bond back, nobody has to keep its bytes."""
-        self._owned(origin, datanet)
+        """Turn a batch down; its contributor gets the bond back, nobody has to keep its bytes.
+
+        The contributor may do it too, so that no bond waits for an owner who is gone.
+        """
+        who = ensure_signed(origin)
+        net = self._datanet(datanet)
         entry = self._pending(datanet, batch)
+        ensure(who in (net.owner, entry.contributor), Error.NOT_OWNER)
         self.currency.release(HoldReason.DATANET_BOND, entry.contributor, entry.bond)
         self.batches.insert(
             datanet,
@@ -408,12 +423,12 @@ class Datanets(Pallet, index=10):
         self._add(datanet, entry.contributor, bonded=-entry.bond)
         self.deposit_event(BatchRejected(datanet, batch))
 
-    @call(index=4, weight=db(3, 2, 100))
+    @call(index=4, weight=db(3 + 2 * MAX_UNPUBLISHED, 2, 1000))
     def publish_version(self, origin: Origin, datanet: DatanetId) -> None:
         """Freeze root, size, schema and licences as a version that models can be trained on."""
         net = self._owned(origin, datanet)
         ensure(net.status == Status.ACTIVE, Error.CLOSED)
-        last = self.versions.get(datanet, net.versions - 1) if net.versions else None
+        last = self._last_version(datanet, net)
         ensure(net.range.size > (last.batches if last else 0), Error.NOTHING_NEW)
         licences = set(last.licences if last else ())
         for position in range(last.batches if last else 0, net.range.size):
@@ -456,7 +471,7 @@ class Datanets(Pallet, index=10):
         record = RecordId(datanet, copy.record_id())
         ensure(record not in self.clusters, Error.ALREADY_REDUNDANT)
         first = RecordId(datanet, original.record_id())
-        self.clusters.insert(record, self.clusters.get(first) or first)
+        self.clusters.insert(record, self.canonical(first))
         slashed = div_ceil(entry.bond * REDUNDANCY_SLASH_PERCENT, 100)
         self._slash(datanet, batch, entry, slashed, reporter)
         self._add(datanet, entry.contributor, redundant=1)
@@ -561,7 +576,12 @@ class Datanets(Pallet, index=10):
 
     def canonical(self, record: RecordId) -> ClusterId:
         """Return the cluster a record is paid through: its original where it is a copy."""
-        return self.clusters.get(record) or record
+        for _ in range(MAX_CHAIN):
+            found = self.clusters.get(record)
+            if found is None:
+                break
+            record = found
+        return record
 
     def contributor_of(self, record: RecordId) -> bytes | None:
         """Return who contributed an accepted record, None where there is no such record."""
@@ -608,6 +628,9 @@ class Datanets(Pallet, index=10):
         if net is None:
             raise DispatchFailure(Error.UNKNOWN_DATANET)
         return net
+
+    def _last_version(self, datanet: int, net: Datanet) -> Version | None:
+        return self.versions.get(datanet, net.versions - 1) if net.versions else None
 
     def _active(self, datanet: int) -> Datanet:
         net = self._datanet(datanet)

@@ -147,7 +147,12 @@ class System(Pallet, index=0):
     def inc_nonce(self, who: bytes) -> None:
         """Count one more transaction of an account."""
         info = self.account[who]
-        self.account.insert(who, replace(info, nonce=info.nonce + 1))
+        self.account.insert(
+            who,
+            AccountInfo(
+                info.nonce + 1, info.consumers, info.providers, info.sufficients, info.data
+            ),
+        )
 
     def inc_providers(self, who: bytes) -> None:
         """Keep an account alive for a reason of a pallet's own."""
@@ -160,27 +165,36 @@ class System(Pallet, index=0):
         invariant(info.providers > 0, "an account without providers lost one")
         self.store(who, replace(info, providers=info.providers - 1))
 
-    def set_data(self, who: bytes, data: AccountData) -> None:
-        """Store balances of an account that lives."""
-        self.account.insert(who, replace(self.account[who], data=data))
+    def store_balances(self, who: bytes, free: int, reserved: int, providers: int) -> None:
+        """Store what an account owns and how many reasons keep it alive."""
+        info = self.account[who]
+        data = AccountData(free, reserved, info.data.frozen, info.data.flags)
+        self.store(who, AccountInfo(info.nonce, info.consumers, providers, info.sufficients, data))
 
     def store(self, who: bytes, info: AccountInfo) -> None:
-        """Store an account, or remove it where nothing keeps it alive."""
-        alive = who in self.account
+        """Store an account; where nothing keeps it alive any more, only its nonce stays.
+
+        With a nonce that began again at 0, anybody could send old transactions of the account
+        once more as soon as it is funded again.
+        """
+        alive = self.account[who].providers > 0
         if info.providers:
             self.account.insert(who, info)
             if not alive:
                 self.deposit_event(NewAccount(who))
         elif alive:
             invariant(not info.data.free and not info.data.reserved, "a balance would vanish")
-            self.account.remove(who)
+            if info.nonce:
+                self.account.insert(who, replace(EMPTY_ACCOUNT, nonce=info.nonce))
+            else:
+                self.account.remove(who)
             self.deposit_event(KilledAccount(who))
 
     def check_invariants(self) -> None:
-        """Every stored account has a reason to live, a balance being one."""
+        """Every stored account has a reason to live, a balance being one, or only its nonce."""
         for who, info in self.account.items():
-            owns = info.data.free + info.data.reserved > 0
-            invariant(info.providers >= max(1, owns), f"{who.hex()} lives without a provider")
+            gone = info == replace(EMPTY_ACCOUNT, nonce=info.nonce) and info.nonce > 0
+            invariant(info.providers > 0 or gone, f"{who.hex()} lives without a provider")
 
 
 def code_marker(version: RuntimeVersion) -> bytes:

@@ -1,0 +1,50 @@
+# Targets set up their own virtual environment (.venv); nothing has to be installed by hand.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PYTEST := $(BIN)/python -m pytest
+
+.PHONY: setup demo dev test check fix fuzz bench gpu clean
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml scripts/system_needs.sh
+	sh scripts/system_needs.sh
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[worker,test]'
+	touch $@
+
+demo: setup            ## run the main job: contribute, fine-tune, infer, attribute, settle
+	$(BIN)/python -m examples.demo
+
+dev: setup             ## leave a development chain running for wallets and explorers
+	$(BIN)/openledger dev
+
+test: setup            ## every test that needs no GPU
+	$(PYTEST) -m 'not gpu' --numprocesses 2 --dist worksteal
+
+check: setup           ## formatting, lint, types, walls
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy runtime consensus node inference genesis examples benches
+	$(BIN)/lint-imports
+
+fix: setup             ## what can be mended automatically
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+fuzz: setup            ## property tests with many more examples
+	HYPOTHESIS_PROFILE=deep $(PYTEST) -m 'not gpu and not e2e' --numprocesses 2
+
+bench: setup           ## every figure of docs/measurements, with floors and peers
+	$(BIN)/python -m benches
+
+gpu: setup             ## GPU tests first, then GPU benchmarks; needs an NVIDIA GPU
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[gpu]'
+	$(PYTEST) -m gpu
+	$(BIN)/python -m benches gpu
+
+clean:
+	rm -rf build

@@ -1,0 +1,1 @@
+"""Chain specifications and the presets that a fresh machine can start from."""
