@@ -91,16 +91,15 @@ def main() -> None:
         folder = Path(name)
         batch = raw_batch(folder / "raw", 12 * arguments.transfers)
         took = trio.run(import_blocks, folder, [prepared] * arguments.blocks, entries)
-    least = floor(arguments.transfers) + batch
-    print(
-        f"synced LevelDB batch, 12 keys per transfer   {batch / arguments.transfers * 1e6:8.1f} µs per transfer"
+    transfers = arguments.transfers
+    least = floor(transfers) + batch
+    rows = (
+        ("synced LevelDB batch, 12 keys a transfer", batch / transfers * 1e6, "µs per transfer"),
+        (f"import to disk of a {transfers}-transfer block", transfers / took, "transfers/s"),
+        ("floor: signature, hashes, synced batch", transfers / least, "transfers/s"),
     )
-    print(
-        f"import to disk of a {arguments.transfers}-transfer block   {arguments.transfers / took:8.0f} transfers/s"
-    )
-    print(
-        f"floor: signature, hashes, synced batch       {arguments.transfers / least:8.0f} transfers/s"
-    )
+    for name, figure, unit in rows:
+        print(f"{name:<44} {figure:10.1f} {unit}")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""Everything that touches the world: disk, network, wallets, clock. Import the modules."""

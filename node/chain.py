@@ -1,0 +1,200 @@
+"""The chain: the only writer. Unfinalised blocks live in memory, final ones on the disk.
+
+`build`, `execute` and `finalize` run in one worker thread and take turns. Everything else is a
+plain method; the reads may be called from any thread and never wait for an execution.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import trio
+
+from consensus.interface import BlockRef
+from node.chain_events import BestChanged, ChainEvent, Events, Finalized, NewBlock
+from node.chain_reads import ChainReads
+from node.errors import UnknownBlock
+from node.fork_tree import Executed, ForkTree, layer
+from node.runtime_interface import Built, Outcome, RuntimeInterface
+from node.storage.blocks import FinalBlock, commit
+from node.storage.leveldb import Database
+from node.storage.opening import Heads, load_heads
+from node.storage.pruning import Pruning
+from node.storage.states import FlatState
+from runtime.primitives.header import Block, DigestItem, Header
+from runtime.state.store import State
+
+T = TypeVar("T")
+
+
+class Genesis(Protocol):
+    """Where a chain's first state comes from."""
+
+    def genesis_entries(self) -> dict[bytes, bytes]:
+        """List the storage of block 0."""
+
+
+class Chain(ChainReads):
+    """One chain in one folder; see `open`."""
+
+    def __init__(
+        self, db: Database, heads: Heads, runtime: RuntimeInterface, pruning: Pruning
+    ) -> None:
+        state = FlatState(db.snapshot(), heads.state_root)
+        super().__init__(db, heads, ForkTree(heads.finalized, state))
+        self._runtime = runtime
+        self._pruning = pruning
+        self._events = Events()
+        self._turn = trio.Lock()
+        self._thread = trio.CapacityLimiter(1)
+        self._last_built: Executed | None = None
+
+    @classmethod
+    def open(
+        cls,
+        path: Path,
+        spec: Genesis,
+        runtime: RuntimeInterface,
+        pruning: Pruning | None = None,
+    ) -> Chain:
+        """Open a chain's folder, made with the genesis block where it is new.
+
+        Raises StorageLocked where another process has it, WrongDatabase where it is of another
+        chain, StorageFailure where it cannot be read.
+        """
+        pruning = pruning or Pruning()
+        db = Database(path)
+        try:
+            heads = load_heads(db, spec.genesis_entries(), runtime, pruning)
+            return cls(db, heads, runtime, pruning)
+        except BaseException:
+            db.close()
+            raise
+
+    def close(self) -> None:
+        """Release the folder and end all event channels."""
+        self._events.close()
+        self._db.close()
+
+    def subscribe(self) -> trio.MemoryReceiveChannel[ChainEvent]:
+        """Open a channel of events; it is closed on a reader that lets its buffer fill up."""
+        return self._events.subscribe()
+
+    async def build(
+        self,
+        parent: bytes,
+        *,
+        timestamp: int,
+        digest: tuple[DigestItem, ...],
+        candidates: Iterable[bytes],
+        full: Callable[[], bool],
+    ) -> Built:
+        """Build a block on a known, unpruned parent; `execute` it to make it part of the chain.
+
+        timestamp: milliseconds. `candidates` is iterated, and `full` called, in the worker thread.
+        """
+        async with self._turn:
+            header, state = self._parent(parent)
+            job = partial(
+                self._runtime.build_block,
+                header,
+                state,
+                timestamp=timestamp,
+                digest=digest,
+                candidates=candidates,
+                full=full,
+            )
+            built = await self._work(job)
+            self._last_built = _executed(built.block, built.outcome, state)
+            return built
+
+    async def execute(self, block: Block) -> BlockRef:
+        """Check and execute a block, and keep it beside its siblings; idempotent.
+
+        Raises InvalidBlock(reason), or UnknownBlock where the parent is unknown or was left behind
+        by finality.
+        """
+        async with self._turn:
+            ref = BlockRef(block.header.hash(), block.header.number)
+            if self.header(ref.hash) is not None:
+                return ref
+            executed = self._last_built
+            if executed is None or executed.hash != ref.hash:
+                header, state = self._parent(block.header.parent_hash)
+                outcome = await self._work(partial(self._runtime.apply_block, header, state, block))
+                executed = _executed(block, outcome, state)
+            self._last_built = None
+            with self._lock:
+                self._tree.add(executed)
+        self._events.publish(NewBlock(ref.hash, block.header.parent_hash))
+        return ref
+
+    def set_best(self, block_hash: bytes) -> None:
+        """Make an executed block, or the last finalised one, the tip; raises UnknownBlock."""
+        with self._lock:
+            path = self._tree.path(block_hash)
+            ref = path[-1].ref if path else self._tree.root
+            changed = ref != self._best
+            self._best = ref
+        if changed:
+            self._events.publish(BestChanged(block_hash))
+
+    async def finalize(self, block_hash: bytes, proof: bytes) -> None:
+        """Make a block and its ancestors final in one synced batch, and drop dead forks.
+
+        Does nothing for a block that is final already. Raises UnknownBlock, StorageFull or
+        StorageFailure; after the last two the last finalised block is what it was before.
+        """
+        async with self._turn:
+            if self.is_finalized(block_hash):
+                return
+            with self._lock:
+                path = self._tree.path(block_hash)
+            blocks = [_final(executed, block_hash, proof) for executed in path]
+            oldest = await self._work(
+                partial(commit, self._db, blocks, self._pruning, self.oldest_state)
+            )
+            self._advance(path[-1], oldest, tuple(block.hash for block in blocks))
+
+    def _advance(self, head: Executed, oldest: int, hashes: tuple[bytes, ...]) -> None:
+        state = FlatState(self._db.snapshot(), head.update.root)
+        with self._lock:
+            self._tree, pruned = self._tree.advance(head.ref, state)
+            self.oldest_state = oldest
+            moved = self._best.hash != head.hash and self._best.hash not in self._tree
+            if moved:
+                self._best = head.ref
+        if moved:
+            self._events.publish(BestChanged(head.hash))
+        self._events.publish(Finalized(hashes, pruned))
+
+    def _parent(self, block_hash: bytes) -> tuple[Header, State]:
+        with self._lock:
+            header = self.header(block_hash)
+            if header is None or (
+                block_hash != self._tree.root.hash and block_hash not in self._tree
+            ):
+                raise UnknownBlock(block_hash)
+        return header, self.state_at(block_hash)
+
+    async def _work(self, job: Callable[[], T]) -> T:
+        return await trio.to_thread.run_sync(job, limiter=self._thread)
+
+
+def _executed(block: Block, outcome: Outcome, state: State) -> Executed:
+    layered = layer(state, outcome.changes, outcome.update)
+    return Executed(block.header.hash(), block, outcome.changes, outcome.update, layered)
+
+
+def _final(executed: Executed, proven: bytes, proof: bytes) -> FinalBlock:
+    return FinalBlock(
+        hash=executed.hash,
+        header=executed.block.header,
+        body=executed.block.extrinsics,
+        proof=proof if executed.hash == proven else None,
+        changes=executed.changes,
+        update=executed.update,
+    )

@@ -1,0 +1,65 @@
+"""The `openledger` command. Subcommands come from the entry-point group "openledger.commands"."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib.metadata import entry_points
+from typing import Protocol
+
+from node.cli.failures import told
+from node.version import node_version
+
+GROUP = "openledger.commands"
+DEFAULT_COMMAND = "node"
+
+
+class Command(Protocol):
+    """What an entry point of the group names: a module or object that adds its own parser.
+
+    `add_parser` calls `subparsers.add_parser(...)` and sets the default `run`: a function of the
+    parsed arguments that returns an exit status.
+    """
+
+    def add_parser(self, subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+        """Add the command."""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Build the parser with all installed commands."""
+    top = argparse.ArgumentParser(
+        prog="openledger",
+        description="A chain that pays data contributors for every AI inference.",
+        epilog="Without a command the options are those of `openledger node`.",
+    )
+    top.add_argument("--version", action="version", version=f"openledger {node_version()}")
+    subparsers = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for entry_point in sorted(entry_points(group=GROUP), key=lambda found: found.name):
+        command: Command = entry_point.load()
+        command.add_parser(subparsers)
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; returns its exit status. What went wrong is told in one line."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    top_level = ("-h", "--help", "--version")
+    if not arguments or (arguments[0].startswith("-") and arguments[0] not in top_level):
+        arguments.insert(0, DEFAULT_COMMAND)
+    parsed = parser().parse_args(arguments)
+    try:
+        status: int = parsed.run(parsed)
+    except KeyboardInterrupt:
+        return 130
+    except BaseException as error:
+        text = told(error)
+        if text is None:
+            raise
+        sys.stderr.write(f"openledger: {text}\n")
+        return 1
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

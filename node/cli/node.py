@@ -1,0 +1,135 @@
+"""`openledger node`: run a node; the options are named as those of Substrate nodes."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import tempfile
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import trio
+
+from genesis.spec import ChainSpec
+from node import log
+from node.cli.options import add_chain_options, chosen_base_path, chosen_spec
+from node.cli.session_key import session_key_seed
+from node.paths import ChainPaths
+from node.rpc.limits import RpcConfig
+from node.service import NodeConfig, RunningNode, run_node
+from node.storage.pruning import Pruning
+
+_log = log.Log("node")
+ANYWHERE = "0.0.0.0"
+LOOPBACK = "127.0.0.1"
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    parser = subparsers.add_parser("node", help="run a node (the default command)")
+    add_node_options(parser)
+    parser.set_defaults(run=run)
+
+
+def add_node_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a node."""
+    add_chain_options(parser)
+    add = parser.add_argument
+    add("--tmp", action="store_true", help="keep all data in a folder that is deleted at the end")
+    add("--name", default="openledger", help="name of the node in metrics")
+    add("--validator", action="store_true", help="make blocks with the consensus key")
+    add("--suri", metavar="SECRET", help="secret URI of the consensus key (development only)")
+    add("--password-filename", type=Path, metavar="FILE", help="file with the keystore's password")
+    add("--init-log", action="store_true", help="this key never signed on this chain before")
+    add(
+        "--state-pruning", type=_pruning, default=Pruning(), metavar="N|archive", help="states kept"
+    )
+    add("--rpc-port", type=_port, default=9944, metavar="PORT", help="JSON-RPC (9944)")
+    add("--rpc-external", action="store_true", help="listen for JSON-RPC on all interfaces")
+    add("--rpc-methods", choices=("auto", "safe", "unsafe"), default="auto", help="which methods")
+    add("--rpc-cors", default="*", metavar="ORIGINS", help="web origins, separated by commas; *")
+    add("--rpc-max-connections", type=int, default=256, metavar="N")
+    add("--prometheus-port", type=_port, default=9615, metavar="PORT", help="metrics (9615)")
+    add("--prometheus-external", action="store_true", help="serve metrics on all interfaces")
+    add("--no-prometheus", action="store_true", help="serve no metrics")
+    add("-l", "--log", default="info", metavar="FILTER", help="level, or target=level, by commas")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run a node until SIGINT or SIGTERM."""
+    log.set_up(arguments.log)
+    with ExitStack() as stack:
+        config = node_config(arguments, _base_path(arguments, stack))
+        trio.run(run_until_signal, config)
+    return 0
+
+
+def _base_path(arguments: argparse.Namespace, stack: ExitStack) -> Path:
+    if arguments.tmp or (arguments.dev and arguments.base_path is None):
+        return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="openledger-")))
+    return chosen_base_path(arguments)
+
+
+def node_config(arguments: argparse.Namespace, base_path: Path) -> NodeConfig:
+    """Turn the options into a configuration; asks for the keystore's password if need be."""
+    spec = chosen_spec(arguments)
+    validator = arguments.validator or arguments.dev
+    paths = ChainPaths.of(base_path, spec.id)
+    prometheus = ANYWHERE if arguments.prometheus_external else LOOPBACK
+    return NodeConfig(
+        spec=spec,
+        base_path=base_path,
+        name=arguments.name,
+        key_seed=_seed(arguments, spec, paths) if validator else None,
+        make_record=arguments.init_log or arguments.dev or arguments.tmp,
+        pruning=arguments.state_pruning,
+        rpc=_rpc(arguments),
+        prometheus=None if arguments.no_prometheus else (prometheus, arguments.prometheus_port),
+    )
+
+
+def _seed(arguments: argparse.Namespace, spec: ChainSpec, paths: ChainPaths) -> bytes:
+    suri = arguments.suri or ("//Alice" if arguments.dev else None)
+    return session_key_seed(spec, paths, suri, arguments.password_filename)
+
+
+def _rpc(arguments: argparse.Namespace) -> RpcConfig:
+    config = RpcConfig(
+        host=ANYWHERE if arguments.rpc_external else LOOPBACK,
+        port=arguments.rpc_port,
+        origins=tuple(arguments.rpc_cors.split(",")),
+    )
+    limits = replace(config.limits, connections=arguments.rpc_max_connections)
+    return replace(config, limits=limits)
+
+
+async def run_until_signal(config: NodeConfig) -> RunningNode | None:
+    """Run a node; the first SIGINT or SIGTERM stops it in order, a second one kills it."""
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_run_then_cancel, config, nursery.cancel_scope)
+            async for number in signals:
+                _log.info("stopping", signal=signal.Signals(number).name)
+                signal.signal(number, signal.SIG_DFL)
+                nursery.cancel_scope.cancel()
+                break
+    return None
+
+
+async def _run_then_cancel(config: NodeConfig, scope: trio.CancelScope) -> None:
+    await run_node(config)
+    scope.cancel()
+
+
+def _pruning(text: str) -> Pruning:
+    try:
+        return Pruning.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not int(text) < 1 << 16:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port from 0 to 65535")
+    return int(text)

@@ -1,0 +1,34 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from genesis.presets import chain_spec
+from genesis.spec import ChainSpec
+from node.paths import default_base_path
+
+
+def add_chain_options(parser: argparse.ArgumentParser) -> None:
+    """Add --chain, --dev and --base-path."""
+    parser.add_argument(
+        "--chain",
+        metavar="SPEC",
+        help="preset (dev, local) or path of a chain specification; dev with --dev",
+    )
+    parser.add_argument("--dev", action="store_true", help="the development chain")
+    parser.add_argument(
+        "-d", "--base-path", type=Path, metavar="PATH", help="folder for all data of the node"
+    )
+
+
+def chosen_spec(arguments: argparse.Namespace) -> ChainSpec:
+    """Load the chain that the options name; raises InvalidChainSpec."""
+    return chain_spec(arguments.chain or ("dev" if arguments.dev else "local"))
+
+
+def chosen_base_path(arguments: argparse.Namespace) -> Path:
+    """Return the base path that the options name, the user's own by default."""
+    path: Path | None = arguments.base_path
+    return path or default_base_path()

@@ -1,0 +1,65 @@
+"""The rules of this release behind the interface that the chain and JSON-RPC call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from runtime import executive
+from runtime.executive import BlockOutcome, BuiltBlock
+from runtime.pallets.timestamp import Timestamp
+from runtime.primitives.header import Block, DigestItem, Header
+from runtime.state.store import State
+from runtime.validity import Checker, ValidTransaction
+
+MINIMUM_PERIOD_MS = Timestamp.minimum_period.value
+"""A block's time exceeds its parent's by so many milliseconds at least."""
+
+
+class NativeRuntime:
+    """Delegates to the executive; checks of extrinsics on one block share their set-up."""
+
+    def __init__(self) -> None:
+        self._checker: tuple[bytes, Checker] | None = None
+
+    def genesis_header(self, state_root: bytes) -> Header:
+        """Make the header of block 0."""
+        return executive.genesis_header(state_root)
+
+    def build_block(
+        self,
+        parent: Header,
+        state: State,
+        *,
+        timestamp: int,
+        digest: tuple[DigestItem, ...],
+        candidates: Iterable[bytes],
+        full: Callable[[], bool],
+    ) -> BuiltBlock:
+        """Build a block on `state` (the parent's) from candidates, best first."""
+        return executive.build_block(
+            parent, state, timestamp=timestamp, digest=digest, candidates=candidates, full=full
+        )
+
+    def apply_block(self, parent: Header, state: State, block: Block) -> BlockOutcome:
+        """Check and execute a block; raises InvalidBlock."""
+        return executive.apply_block(parent, state, block)
+
+    def validate_transaction(
+        self, state: State, best: Header, extrinsic: bytes, source: int
+    ) -> ValidTransaction:
+        """Check an extrinsic for the block after `best`; raises InvalidTransaction.
+
+        Call it from one thread.
+        """
+        block_hash = best.hash()
+        if self._checker is None or self._checker[0] != block_hash:
+            self._checker = (block_hash, Checker(state, best))
+        return self._checker[1].validate(extrinsic)
+
+    def call_api(self, state: State, header: Header, method: str, data: bytes) -> bytes:
+        """Answer a runtime call; raises UnknownApi."""
+        return executive.call_api(state, header, method, data)
+
+    def timestamp(self, state: State) -> int:
+        """Read the time (ms) that the last block set."""
+        return executive.timestamp(state)

@@ -1,0 +1,45 @@
+"""Where a node keeps what, below its base path."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class ChainPaths:
+    """The folders of one chain: `<base>/chains/<id>/...`."""
+
+    folder: Path
+
+    @classmethod
+    def of(cls, base: Path, chain_id: str) -> ChainPaths:
+        """Name the folders of a chain."""
+        return cls(base / "chains" / chain_id)
+
+    @property
+    def database(self) -> Path:
+        """Blocks and states; can be synced again."""
+        return self.folder / "db"
+
+    @property
+    def blobs(self) -> Path:
+        """Content-addressed blobs; can be fetched again."""
+        return self.folder / "blobs"
+
+    @property
+    def keystore(self) -> Path:
+        """Secrets; cannot be had again."""
+        return self.folder / "keystore"
+
+    @property
+    def signing_record(self) -> Path:
+        """What the consensus key signed last; losing it can cost the stake."""
+        return self.folder / "consensus" / "last-signed"
+
+
+def default_base_path() -> Path:
+    """Return the folder for a user's data: `$XDG_DATA_HOME/openledger`."""
+    home = os.environ.get("XDG_DATA_HOME")
+    return (Path(home) if home else Path.home() / ".local" / "share") / "openledger"

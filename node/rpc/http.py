@@ -1,0 +1,288 @@
+"""One HTTP/1.1 connection: POST for JSON-RPC, GET /health, and the upgrade to a WebSocket.
+
+h11 parses and judges every head. Clients that keep a connection repeat the same head for every
+request, so judged heads are remembered by their bytes and a repeated one costs a dictionary lookup.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import h11
+import trio
+
+from node.rpc.dispatch import Dispatcher
+from node.rpc.errors import OVERSIZED_REQUEST, RpcError
+from node.rpc.limits import RpcConfig
+from node.rpc.websocket import WebSocketConnection
+
+_READ = 65536
+_LINGER = 1.0
+_REMEMBERED = 512
+_REMEMBERED_BYTES = 2048
+
+Kind = Literal["rpc", "health", "preflight", "upgrade", "refused"]
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What one request head asks for; `length` is None for a chunked body."""
+
+    kind: Kind
+    length: int | None
+    keep_alive: bool
+    cors: bytes
+    expects_continue: bool = False
+    refusal: tuple[int, str] = (400, "")
+
+
+class HttpConnection:
+    """Serves one client until it leaves, or hands the stream to a `WebSocketConnection`."""
+
+    def __init__(
+        self,
+        stream: trio.SocketStream,
+        dispatcher: Dispatcher,
+        config: RpcConfig,
+        health: Callable[[], tuple[int, bytes]],
+        heads: dict[bytes, Head],
+    ) -> None:
+        self._stream = stream
+        self._dispatcher = dispatcher
+        self._config = config
+        self._limits = config.limits
+        self._health = health
+        self._heads = heads
+        self._buffer = bytearray()
+        self._out: list[bytes] = []
+        self._scope = trio.CancelScope()
+
+    async def serve(self) -> None:
+        """Answer requests in order until the client leaves or breaks the protocol."""
+        upgrade: bytes | None = None
+        with self._scope:
+            while True:
+                self._scope.deadline = trio.current_time() + self._limits.idle_seconds
+                raw = await self._next_head()
+                if raw is None:
+                    return
+                self._scope.deadline = trio.current_time() + self._limits.request_seconds
+                head = self._heads.get(raw) or self._judge(raw)
+                if head.kind == "upgrade":
+                    self._scope.deadline = float("inf")
+                    upgrade = raw
+                    break
+                await self._respond(raw, head)
+                if not head.keep_alive:
+                    await self._part()
+                    return
+        if upgrade is not None:
+            await self._flush()
+            websocket = WebSocketConnection(self._stream, self._dispatcher, self._limits)
+            await websocket.serve(upgrade, bytes(self._buffer))
+
+    async def _next_head(self) -> bytes | None:
+        buffer = self._buffer
+        while (end := buffer.find(b"\r\n\r\n")) < 0:
+            if len(buffer) > self._limits.head_bytes:
+                self._say(431, b"the request head is too big\n", "text/plain", keep_alive=False)
+                await self._part()
+                return None
+            await self._flush()
+            data = await self._stream.receive_some(_READ)
+            if not data:
+                return None
+            buffer += data
+        raw = bytes(buffer[: end + 4])
+        del buffer[: end + 4]
+        return raw
+
+    def _judge(self, raw: bytes) -> Head:
+        """Parse a head that was not seen before, and remember it if it is small."""
+        if len(raw) > self._limits.head_bytes:
+            return _refused(431, "the request head is too big")
+        connection = h11.Connection(h11.SERVER, max_incomplete_event_size=self._limits.head_bytes)
+        try:
+            connection.receive_data(raw)
+            request = connection.next_event()
+        except h11.RemoteProtocolError as fault:
+            return _refused(fault.error_status_hint, f"malformed request: {fault}")
+        if not isinstance(request, h11.Request):
+            return _refused(400, "malformed request")
+        head = classify(request, self._config)
+        if len(raw) <= _REMEMBERED_BYTES and head.kind != "upgrade":
+            if len(self._heads) >= _REMEMBERED:
+                self._heads.clear()
+            self._heads[raw] = head
+        return head
+
+    async def _respond(self, raw: bytes, head: Head) -> None:
+        if head.kind == "refused":
+            status, text = head.refusal
+            self._say(status, text.encode() + b"\n", "text/plain", keep_alive=False, cors=head.cors)
+            return
+        body = await self._body(raw, head)
+        if body is None:
+            self._too_big(head)
+            await self._part()
+            self._scope.cancel()
+            await trio.lowlevel.checkpoint()
+        elif head.kind == "rpc":
+            await self._rpc(body, head)
+        elif head.kind == "health":
+            status, report = self._health()
+            self._say(
+                status, report, "application/json", keep_alive=head.keep_alive, cors=head.cors
+            )
+        else:
+            self._say(204, b"", "text/plain", keep_alive=head.keep_alive, cors=head.cors)
+
+    async def _body(self, raw: bytes, head: Head) -> bytes | None:
+        """Read the body; None when it is above the limit."""
+        if head.length is None:
+            return await self._chunked(raw)
+        if head.length > self._limits.request_bytes:
+            return None
+        if head.expects_continue and len(self._buffer) < head.length:
+            self._out.append(b"HTTP/1.1 100 Continue\r\n\r\n")
+        while len(self._buffer) < head.length:
+            await self._flush()
+            data = await self._stream.receive_some(_READ)
+            if not data:
+                raise trio.BrokenResourceError("the client left in the middle of a body")
+            self._buffer += data
+        body = bytes(self._buffer[: head.length])
+        del self._buffer[: head.length]
+        return body
+
+    async def _chunked(self, raw: bytes) -> bytes | None:
+        connection = h11.Connection(h11.SERVER, max_incomplete_event_size=self._limits.head_bytes)
+        connection.receive_data(raw)
+        connection.next_event()
+        connection.receive_data(bytes(self._buffer))
+        self._buffer.clear()
+        body = bytearray()
+        while True:
+            event = connection.next_event()
+            if event is h11.NEED_DATA:
+                await self._flush()
+                connection.receive_data(await self._stream.receive_some(_READ))
+            elif isinstance(event, h11.Data):
+                body += event.data
+                if len(body) > self._limits.request_bytes:
+                    return None
+            elif isinstance(event, h11.EndOfMessage):
+                self._buffer += connection.trailing_data[0]
+                return bytes(body)
+            else:
+                raise trio.BrokenResourceError("the client left in the middle of a body")
+
+    async def _rpc(self, body: bytes, head: Head) -> None:
+        answer = self._dispatcher.handle(body, None)
+        if not isinstance(answer, bytes):
+            await self._flush()
+            answer = (await answer).body
+        self._out.append(
+            b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n%bcontent-length: %d\r\n\r\n%b"
+            % (head.cors if head.keep_alive else head.cors + _CLOSE, len(answer), answer)
+        )
+        if len(self._out) >= 64 or len(answer) > _READ:
+            await self._flush()
+
+    def _too_big(self, head: Head) -> None:
+        limit = self._limits.request_bytes
+        refusal = RpcError(OVERSIZED_REQUEST, "Request is too big", f"at most {limit} bytes")
+        body = b'{"jsonrpc":"2.0","id":null,"error":%b}' % refusal.fragment()
+        self._say(413, body, "application/json", keep_alive=False, cors=head.cors)
+
+    def _say(
+        self, status: int, body: bytes, kind: str, *, keep_alive: bool, cors: bytes = b""
+    ) -> None:
+        self._out.append(
+            b"HTTP/1.1 %d %b\r\ncontent-type: %b\r\n%b%bcontent-length: %d\r\n\r\n%b"
+            % (
+                status,
+                _PHRASES.get(status, b"Refused"),
+                kind.encode(),
+                cors,
+                b"" if keep_alive else _CLOSE,
+                len(body),
+                body,
+            )
+        )
+
+    async def _flush(self) -> None:
+        if self._out:
+            joined = self._out[0] if len(self._out) == 1 else b"".join(self._out)
+            self._out.clear()
+            await self._stream.send_all(joined)
+
+    async def _part(self) -> None:
+        """Say the last word and let the client read it: unread input would reset the stream."""
+        await self._flush()
+        with trio.move_on_after(_LINGER):
+            await self._stream.send_eof()
+            while await self._stream.receive_some(_READ):
+                pass
+
+
+_CLOSE = b"connection: close\r\n"
+_PHRASES = {
+    200: b"OK",
+    204: b"No Content",
+    400: b"Bad Request",
+    403: b"Forbidden",
+    404: b"Not Found",
+    405: b"Method Not Allowed",
+    413: b"Content Too Large",
+    415: b"Unsupported Media Type",
+    431: b"Request Header Fields Too Large",
+    503: b"Service Unavailable",
+}
+
+
+def classify(request: h11.Request, config: RpcConfig) -> Head:
+    """Decide what a parsed request head asks for, and whether it may."""
+    headers = dict(request.headers)
+    origin = headers[b"origin"].decode("latin-1") if b"origin" in headers else None
+    if not config.admits(origin):
+        return _refused(403, f"origin {origin} is not admitted; see --rpc-cors")
+    cors = b"" if origin is None else _cors(config, headers[b"origin"])
+    tokens = {token.strip().lower() for token in headers.get(b"connection", b"").split(b",")}
+    keep_alive = request.http_version >= b"1.1" and b"close" not in tokens
+    length: int | None = int(headers.get(b"content-length", b"0"))
+    if b"transfer-encoding" in headers:
+        length = None
+    if b"upgrade" in tokens and headers.get(b"upgrade", b"").lower() == b"websocket":
+        return Head("upgrade", 0, True, cors)
+    path = request.target.split(b"?", 1)[0]
+    if request.method == b"GET" and path == b"/health":
+        return Head("health", length, keep_alive, cors)
+    if request.method == b"OPTIONS":
+        return Head("preflight", length, keep_alive, cors + _PREFLIGHT)
+    if request.method != b"POST":
+        return _refused(405, "send JSON-RPC with POST or over a WebSocket; see also GET /health")
+    media = headers.get(b"content-type", b"").split(b";", 1)[0].strip().lower()
+    if media != b"application/json":
+        return _refused(415, "send JSON-RPC as content-type application/json")
+    expects = headers.get(b"expect", b"").lower() == b"100-continue"
+    return Head("rpc", length, keep_alive, cors, expects)
+
+
+_PREFLIGHT = (
+    b"access-control-allow-methods: GET, POST, OPTIONS\r\n"
+    b"access-control-allow-headers: content-type\r\n"
+    b"access-control-max-age: 86400\r\n"
+)
+
+
+def _cors(config: RpcConfig, origin: bytes) -> bytes:
+    if "*" in config.origins:
+        return b"access-control-allow-origin: *\r\n"
+    return b"access-control-allow-origin: %b\r\nvary: origin\r\n" % origin
+
+
+def _refused(status: int, text: str) -> Head:
+    return Head("refused", 0, keep_alive=False, cors=b"", refusal=(status, text))

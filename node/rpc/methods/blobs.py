@@ -1,0 +1,73 @@
+"""`openledger_blob_*`: content-addressed blobs in chunks; only declared ones are taken."""
+
+from __future__ import annotations
+
+import base64
+
+import trio
+
+from node.rpc.backend import Backend
+from node.rpc.dispatch import AnyMethod, LengthyMethod
+from node.rpc.errors import BLOB_ERROR, RpcError
+from node.rpc.params import MalformedError, Param, base64_bytes, hash32, unsigned
+from runtime.primitives.errors import Refusal
+
+MOST_CHUNK = 1 << 20
+
+_HASH = Param("hash", hash32)
+_OFFSET = Param("offset", unsigned)
+
+
+def blob_methods(backend: Backend) -> list[AnyMethod]:
+    """List the methods of this group; none on a node that keeps no blobs."""
+    store = backend.blobs
+    if store is None:
+        return []
+
+    async def put(blob: bytes, offset: int, data: bytes) -> object:
+        """Take a chunk at the present end of a declared blob; answers the blob's new status."""
+        try:
+            await trio.to_thread.run_sync(store.put, blob, offset, data)
+        except Refusal as refusal:
+            raise _refusal(refusal) from None
+        return await status(blob)
+
+    async def get(blob: bytes, offset: int, length: int) -> object:
+        """Read at most a mebibyte of a complete blob, as base64."""
+        try:
+            data = await trio.to_thread.run_sync(store.read, blob, offset, length)
+        except Refusal as refusal:
+            raise _refusal(refusal) from None
+        return base64.b64encode(data).decode()
+
+    async def status(blob: bytes) -> object:
+        """Tell how much of a blob is here, or null for one that nobody declared."""
+        found = await trio.to_thread.run_sync(store.status, blob)
+        if found is None:
+            return None
+        return {"size": found.size, "received": found.received, "complete": found.complete}
+
+    return [
+        LengthyMethod("openledger_blob_put", put, (_HASH, _OFFSET, Param("data", _chunk))),
+        LengthyMethod("openledger_blob_get", get, (_HASH, _OFFSET, Param("length", _length))),
+        LengthyMethod("openledger_blob_status", status, (_HASH,)),
+    ]
+
+
+def _chunk(value: object) -> bytes:
+    data = base64_bytes(value)
+    if not 0 < len(data) <= MOST_CHUNK:
+        raise MalformedError(f"a chunk has 1 to {MOST_CHUNK} bytes, got {len(data)}")
+    return data
+
+
+def _length(value: object) -> int:
+    length = unsigned(value)
+    if not 0 < length <= MOST_CHUNK:
+        raise MalformedError(f"between 1 and {MOST_CHUNK} bytes are read at once")
+    return length
+
+
+def _refusal(refusal: Refusal) -> RpcError:
+    detail = f"{refusal.reason.name}: {refusal.detail or refusal.reason.value}"
+    return RpcError(BLOB_ERROR, "Blob refused", detail)

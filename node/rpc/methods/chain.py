@@ -1,0 +1,102 @@
+"""`chain_*`: blocks, headers, hashes and heads."""
+
+from __future__ import annotations
+
+from node.rpc.backend import Backend
+from node.rpc.dispatch import AnyMethod, Method, SubscribeMethod
+from node.rpc.heads import Heads
+from node.rpc.params import MalformedError, Param, hash32, to_hex, u32
+from node.rpc.shapes import block_shape, header_shape
+from node.rpc.subscriptions import Subscription
+
+ENGINE = b"SMPX"
+_MOST_HASHES = 1000
+
+_AT = Param("hash", hash32, optional=True)
+
+
+def chain_methods(backend: Backend, heads: Heads) -> list[AnyMethod]:
+    """List the methods of this group."""
+    chain = backend.chain
+
+    def get_header(at: bytes | None) -> object:
+        header = chain.header(backend.at(at))
+        return None if header is None else header_shape(header)
+
+    def get_block(at: bytes | None) -> object:
+        block_hash = backend.at(at)
+        block = chain.block(block_hash)
+        if block is None:
+            return None
+        return block_shape(block, chain.justification(block_hash), ENGINE)
+
+    def get_block_hash(numbers: int | list[int] | None) -> object:
+        if numbers is None:
+            return to_hex(chain.best().hash)
+        if isinstance(numbers, list):
+            return [_hash_of(number) for number in numbers]
+        return _hash_of(numbers)
+
+    def _hash_of(number: int) -> str | None:
+        block_hash = chain.block_hash(number)
+        return None if block_hash is None else to_hex(block_hash)
+
+    async def new_heads(subscription: Subscription) -> None:
+        _tell_now(heads, chain.best().hash, subscription)
+        heads.follow(heads.best, subscription)
+
+    async def all_heads(subscription: Subscription) -> None:
+        _tell_now(heads, chain.best().hash, subscription)
+        heads.follow(heads.new, subscription)
+
+    async def finalized_heads(subscription: Subscription) -> None:
+        _tell_now(heads, chain.finalized().hash, subscription)
+        heads.follow(heads.finalized, subscription)
+
+    return [
+        Method("chain_getHeader", get_header, (_AT,)),
+        Method("chain_getBlock", get_block, (_AT,)),
+        Method(
+            "chain_getBlockHash",
+            get_block_hash,
+            (Param("number", _numbers, optional=True),),
+            ("chain_getHead",),
+        ),
+        Method(
+            "chain_getFinalizedHead",
+            lambda: to_hex(chain.finalized().hash),
+            (),
+            ("chain_getFinalisedHead",),
+        ),
+        SubscribeMethod(
+            "chain_subscribeNewHeads",
+            new_heads,
+            "chain_newHead",
+            ("chain_unsubscribeNewHeads", "chain_unsubscribeNewHead", "unsubscribe_newHead"),
+            aliases=("chain_subscribeNewHead", "subscribe_newHead"),
+        ),
+        SubscribeMethod(
+            "chain_subscribeAllHeads", all_heads, "chain_allHead", ("chain_unsubscribeAllHeads",)
+        ),
+        SubscribeMethod(
+            "chain_subscribeFinalizedHeads",
+            finalized_heads,
+            "chain_finalizedHead",
+            ("chain_unsubscribeFinalizedHeads", "chain_unsubscribeFinalisedHeads"),
+            aliases=("chain_subscribeFinalisedHeads",),
+        ),
+    ]
+
+
+def _tell_now(heads: Heads, block_hash: bytes, subscription: Subscription) -> None:
+    header = heads.encoded(block_hash)
+    if header is not None:
+        subscription.notify_encoded(header)
+
+
+def _numbers(value: object) -> int | list[int]:
+    if not isinstance(value, list):
+        return u32(value)
+    if len(value) > _MOST_HASHES:
+        raise MalformedError(f"at most {_MOST_HASHES} numbers are taken, got {len(value)}")
+    return [u32(number) for number in value]

@@ -1,0 +1,1 @@
+"""Blocks, states and heads on disk, in one LevelDB."""

@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import httpx
+import orjson
+import trio
+
+from tests.node.rpc.conftest import Serve, Served
+
+NAME = b'{"jsonrpc":"2.0","id":1,"method":"system_name"}'
+
+
+def head(length: int, extra: bytes = b"") -> bytes:
+    return (
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        b"%bContent-Length: %d\r\n\r\n" % (extra, length)
+    )
+
+
+async def test_a_post_is_answered(served: Served) -> None:
+    assert await served.call("system_name") == {
+        "jsonrpc": "2.0",
+        "id": 1,
+        "result": "OpenLedger",
+    }
+
+
+async def test_pipelined_requests_are_answered_in_order(served: Served) -> None:
+    bodies = [b'{"jsonrpc":"2.0","id":%d,"method":"system_name"}' % i for i in range(50)]
+    received = await served.raw(b"".join(head(len(body)) + body for body in bodies))
+    found = [received.index(b'"id":%d,' % i) for i in range(50)]
+    assert found == sorted(found)
+    assert received.count(b"HTTP/1.1 200 OK") == 50
+
+
+async def test_a_method_that_waits_keeps_the_order_of_a_pipeline(served: Served) -> None:
+    slow = b'{"jsonrpc":"2.0","id":8,"method":"later","params":[20]}'
+    received = await served.raw(head(len(slow)) + slow + head(len(NAME)) + NAME)
+    assert received.index(b'"done"') < received.index(b'"OpenLedger"')
+
+
+async def test_a_chunked_body_is_put_together(served: Served) -> None:
+    chunks = b"".join(
+        b"%x\r\n%b\r\n" % (len(NAME[i : i + 7]), NAME[i : i + 7]) for i in range(0, len(NAME), 7)
+    )
+    request = (
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n"
+    )
+    received = await served.raw(request + head(len(NAME)) + NAME)
+    assert received.count(b'"result":"OpenLedger"') == 2
+
+
+async def test_a_body_above_the_limit_is_refused_by_name(serve: Serve) -> None:
+    served = await serve(request_bytes=100)
+    response = await served.post(b" " * 101)
+    assert response.status_code == 413
+    assert orjson.loads(response.content)["error"] == {
+        "code": -32007,
+        "message": "Request is too big",
+        "data": "at most 100 bytes",
+    }
+
+
+async def test_a_chunked_body_above_the_limit_is_refused(serve: Serve) -> None:
+    served = await serve(request_bytes=100)
+    request = (
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\n65\r\n" + b" " * 101 + b"\r\n0\r\n\r\n"
+    )
+    assert (await served.raw(request)).startswith(b"HTTP/1.1 413 ")
+
+
+async def test_a_head_above_the_limit_is_refused(served: Served) -> None:
+    assert (await served.raw(b"POST / HTTP/1.1\r\nX: " + b"y" * 70_000)).startswith(
+        b"HTTP/1.1 431 "
+    )
+
+
+async def test_only_json_is_taken(served: Served) -> None:
+    response = await served.post(NAME, **{"content-type": "text/plain"})
+    assert response.status_code == 415
+
+
+async def test_other_verbs_are_refused_with_a_hint(served: Served) -> None:
+    async with httpx.AsyncClient() as client:
+        response = await client.get(served.http)
+        assert response.status_code == 405
+        assert "POST" in response.text
+
+
+async def test_health_is_served_on_the_same_port(served: Served) -> None:
+    async with httpx.AsyncClient() as client:
+        response = await client.get(served.http + "/health")
+        assert (response.status_code, response.json()) == (200, {"isSyncing": False})
+
+
+async def test_an_admitted_origin_gets_its_cors_headers(served: Served) -> None:
+    origin = "https://wallet.example"
+    response = await served.post(NAME, origin=origin)
+    assert response.headers["access-control-allow-origin"] == origin
+    async with httpx.AsyncClient() as client:
+        preflight = await client.options(served.http, headers={"origin": origin})
+        assert preflight.status_code == 204
+        assert preflight.headers["access-control-allow-headers"] == "content-type"
+
+
+async def test_a_foreign_origin_is_refused(served: Served) -> None:
+    response = await served.post(NAME, origin="https://evil.example")
+    assert response.status_code == 403
+
+
+async def test_http_1_0_and_connection_close_end_the_connection(served: Served) -> None:
+    old = head(len(NAME)).replace(b"HTTP/1.1", b"HTTP/1.0") + NAME
+    closing = head(len(NAME), b"Connection: close\r\n") + NAME
+    for request in (old, closing):
+        received = await served.raw(request + request)
+        assert received.count(b"OpenLedger") == 1
+        assert b"connection: close" in received
+
+
+async def test_expect_100_continue_is_honoured(served: Served) -> None:
+    stream = await trio.open_tcp_stream("127.0.0.1", served.port)
+    async with stream:
+        await stream.send_all(head(len(NAME), b"Expect: 100-continue\r\n"))
+        assert await stream.receive_some() == b"HTTP/1.1 100 Continue\r\n\r\n"
+        await stream.send_all(NAME)
+        assert b"OpenLedger" in await stream.receive_some()
+
+
+async def test_a_connection_too_many_is_turned_away(serve: Serve) -> None:
+    served = await serve(connections=1)
+    first = await trio.open_tcp_stream("127.0.0.1", served.port)
+    async with first:
+        await first.send_all(head(len(NAME)) + NAME)
+        assert b"OpenLedger" in await first.receive_some()
+        assert (await served.raw(b"")).startswith(b"HTTP/1.1 503 ")
+    await trio.testing.wait_all_tasks_blocked(0.05)
+    assert (await served.call("system_name"))["result"] == "OpenLedger"
+
+
+async def test_a_silent_connection_is_closed(serve: Serve) -> None:
+    served = await serve(idle_seconds=0.05)
+    stream = await trio.open_tcp_stream("127.0.0.1", served.port)
+    async with stream:
+        with trio.fail_after(2):
+            assert await stream.receive_some() == b""
+
+
+async def test_a_subscription_over_http_is_refused_by_name(served: Served) -> None:
+    error = (await served.call("count", 3))["error"]
+    assert error["code"] == -32090
+    assert "WebSocket" in error["data"]

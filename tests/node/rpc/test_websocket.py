@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import orjson
+import pytest
+import trio
+
+from tests.node.rpc.conftest import Serve, Served, ask
+
+
+async def test_a_request_is_answered_on_the_socket(served: Served) -> None:
+    async with served.websocket() as socket:
+        assert (await ask(socket, "system_name", ident="ZY3")) == {
+            "jsonrpc": "2.0",
+            "id": "ZY3",
+            "result": "OpenLedger",
+        }
+
+
+async def test_a_binary_frame_is_read_as_json(served: Served) -> None:
+    async with served.websocket() as socket:
+        await socket.send_message(b'{"jsonrpc":"2.0","id":1,"method":"system_name"}')
+        assert "OpenLedger" in await socket.get_message()
+
+
+@pytest.mark.parametrize("size", [0, 10, 40, 100, 30_000, 40_000, 200_000])
+async def test_answers_of_every_frame_size_arrive_whole(served: Served, size: int) -> None:
+    data = "ab" * size
+    async with served.websocket() as socket:
+        assert (await ask(socket, "echo", data))["result"] == "0x" + data
+
+
+async def test_the_answer_to_a_subscribe_precedes_its_first_notification(served: Served) -> None:
+    async with served.websocket() as socket:
+        ident = (await ask(socket, "count", 3))["result"]
+        for number in range(3):
+            assert orjson.loads(await socket.get_message()) == {
+                "jsonrpc": "2.0",
+                "method": "counted",
+                "params": {"subscription": ident, "result": number},
+            }
+
+
+async def test_a_batch_of_subscribes_is_answered_before_any_notification(served: Served) -> None:
+    request = [{"jsonrpc": "2.0", "id": i, "method": "count", "params": [1]} for i in range(3)]
+    async with served.websocket() as socket:
+        await socket.send_message(orjson.dumps(request).decode())
+        answers = orjson.loads(await socket.get_message())
+        notified = [orjson.loads(await socket.get_message()) for _ in range(3)]
+    assert [a["result"] for a in answers] == [n["params"]["subscription"] for n in notified]
+
+
+async def test_a_refused_subscription_leaves_nothing_open(serve: Serve) -> None:
+    served = await serve(subscriptions=1)
+    async with served.websocket() as socket:
+        assert (await ask(socket, "count", 13))["error"]["message"] == "unlucky"
+        ident = (await ask(socket, "count", 0))["result"]
+        error = (await ask(socket, "count", 0))["error"]
+        assert (error["code"], error["message"]) == (
+            -32006,
+            "Too many subscriptions on the connection",
+        )
+        assert (await ask(socket, "uncount", ident))["result"] is True
+        assert (await ask(socket, "uncount", ident))["result"] is False
+        assert "result" in await ask(socket, "count", 0)
+
+
+async def test_a_method_that_waits_does_not_hold_up_the_others(served: Served) -> None:
+    async with served.websocket() as socket:
+        for ident, method, params in ((1, "later", [200]), (2, "system_name", [])):
+            request = {"jsonrpc": "2.0", "id": ident, "method": method, "params": params}
+            await socket.send_message(orjson.dumps(request).decode())
+        assert orjson.loads(await socket.get_message())["id"] == 2
+        assert orjson.loads(await socket.get_message())["id"] == 1
+
+
+async def test_requests_in_flight_are_bounded_but_all_answered(serve: Serve) -> None:
+    served = await serve(in_flight=2)
+    async with served.websocket() as socket:
+        for ident in range(20):
+            request = {"jsonrpc": "2.0", "id": ident, "method": "later", "params": [1]}
+            await socket.send_message(orjson.dumps(request).decode())
+        answers = {orjson.loads(await socket.get_message())["id"] for _ in range(20)}
+    assert answers == set(range(20))
+
+
+async def test_a_message_too_big_closes_the_socket_with_1009(serve: Serve) -> None:
+    served = await serve(request_bytes=100)
+    received = await served.raw(UPGRADE + masked(b" " * 101))
+    assert b"\x88" in received
+    assert (1009).to_bytes(2, "big") + b"the request is too big" in received
+
+
+async def test_a_client_that_does_not_read_is_closed_and_others_are_served(serve: Serve) -> None:
+    served = await serve(backlog_bytes=1_000_000, high_water_bytes=10_000)
+    stream = await trio.open_tcp_stream("127.0.0.1", served.port)
+    async with stream, served.websocket() as other:
+        await stream.send_all(UPGRADE + masked(b'{"jsonrpc":"2.0","id":1,"method":"flood"}'))
+        with trio.fail_after(10):
+            while served.server.connections > 1:
+                assert (await ask(other, "system_name"))["result"] == "OpenLedger"
+
+
+async def test_a_ping_is_answered(served: Served) -> None:
+    async with served.websocket() as socket:
+        with trio.fail_after(2):
+            await socket.ping(b"are you there")
+
+
+async def test_a_silent_client_is_pinged_then_left(serve: Serve) -> None:
+    served = await serve(ping_seconds=0.05, idle_seconds=0.2)
+    stream = await trio.open_tcp_stream("127.0.0.1", served.port)
+    async with stream:
+        await stream.send_all(UPGRADE)
+        received = b""
+        with trio.fail_after(3):
+            async for data in stream:
+                received += data
+    assert b"\x89\x00" in received
+
+
+async def test_a_foreign_origin_gets_no_socket(served: Served) -> None:
+    request = UPGRADE[:-2] + b"Origin: https://evil.example\r\n\r\n"
+    assert (await served.raw(request)).startswith(b"HTTP/1.1 403 ")
+
+
+async def test_the_tasks_of_a_connection_end_with_it(served: Served) -> None:
+    async with served.websocket() as socket:
+        await ask(socket, "flood")
+    with trio.fail_after(2):
+        while served.server.connections:
+            await trio.sleep(0.01)
+
+
+UPGRADE = (
+    b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n"
+)
+
+
+def masked(payload: bytes, first: int = 0x81) -> bytes:
+    """One client frame of fewer than 126 bytes, with a mask of zeros."""
+    return bytes([first, 0x80 | len(payload)]) + b"\0\0\0\0" + payload
