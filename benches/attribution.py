@@ -2,8 +2,8 @@
 
     python benches/attribution.py [--model FOLDER] [--records 400] [--threads 1]
 
-Without a model folder, a random checkpoint of the embedded base model's shape is used; times do not
-depend on the values of weights.
+The model is the embedded base model; without one, a random checkpoint of its shape, since times do
+not depend on the values of weights.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from inference.runner import Runner
 from runtime.protocols.ids import RecordId
 from runtime.protocols.report import QueryCode
 
+EMBEDDED = Path(__file__).parents[1] / "genesis" / "base_model" / "open-nano"
 PROMPT, OUTPUT, RECORD = 64, 64, 64
 SHAPE = {
     "architectures": ["LlamaForCausalLM"],
@@ -80,8 +81,8 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def load_backbone(folder: Path | None) -> Backbone:
-    if folder is not None:
+def load_backbone(folder: Path) -> Backbone:
+    if folder.exists():
         return Backbone.load(folder)
     config = LlamaConfig.from_fields(SHAPE)
     generator = torch.Generator().manual_seed(0)
@@ -239,7 +240,7 @@ def _stands_in(text: bytes, pattern: bytes) -> bool:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", type=Path, default=None)
+    parser.add_argument("--model", type=Path, default=EMBEDDED)
     parser.add_argument("--records", type=int, default=400)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()

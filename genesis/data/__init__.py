@@ -1,0 +1,1 @@
+"""Hold the example Datanets, the training corpus and the scripts that extract both."""

@@ -1,0 +1,1 @@
+"""Inference on a shared backbone: engine, adapters, training, attribution, worker."""

@@ -1,0 +1,1 @@
+"""Proof of Attribution: which records shaped an answer, how much, and in which of their fields."""

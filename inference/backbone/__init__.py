@@ -1,0 +1,1 @@
+"""The shared decoder: configuration, weights, tokenizer and the computation itself."""

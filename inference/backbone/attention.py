@@ -1,0 +1,74 @@
+"""Attention over the block cache, in units of fixed shape."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from inference.backbone.batch import KvCache
+from inference.backbone.config import LlamaConfig
+from inference.backbone.plan import QUERY_SIZES, AttentionGroup, Plan
+from inference.blocks import BLOCK
+
+
+class PagedAttention:
+    """Grouped-query attention (arXiv 2305.13245); each unit's bits are independent of the others.
+
+    Units are computed together, and small units for decoding exist, only if this machine's batched
+    product is found to give the same bits as one full-sized unit alone.
+    """
+
+    def __init__(self, config: LlamaConfig) -> None:
+        self._config = config
+        self._groups = config.num_attention_heads // config.num_key_value_heads
+        self.query_sizes, self._together = _probe(config)
+
+    def attend(self, queries: Tensor, plan: Plan, layer: int, cache: KvCache) -> Tensor:
+        """Attend with float32 [rows, heads, head_dim]; returns [rows, heads · head_dim].
+
+        Rows behind `plan.count` come back as zeros.
+        """
+        out = queries.new_zeros((queries.shape[0], self._config.query_size))
+        for group in plan.attention:
+            mixed = self._group(queries, group, cache.keys[layer], cache.values[layer])
+            out[group.rows[group.kept]] = mixed[group.kept]
+        return out
+
+    def _group(
+        self, queries: Tensor, group: AttentionGroup, keys: Tensor, values: Tensor
+    ) -> Tensor:
+        config = self._config
+        heads, width = config.num_key_value_heads, config.head_dim
+        units, size, length = group.units, group.size, group.length
+        q = queries[group.rows].view(units, size, heads, self._groups, width)
+        q = q.permute(2, 0, 3, 1, 4).reshape(heads * units, self._groups * size, width)
+        k = keys.index_select(1, group.slots).view(heads * units, length, width)
+        v = values.index_select(1, group.slots).view(heads * units, length, width)
+        scores = self._multiply(q, k.transpose(1, 2)) * width**-0.5
+        scores = scores.view(heads, units, self._groups, size, length) + group.mask
+        mixed = self._multiply(scores.softmax(-1).view(heads * units, -1, length), v)
+        mixed = mixed.view(heads, units, self._groups, size, width)
+        return mixed.permute(1, 3, 0, 2, 4).reshape(units * size, config.query_size)
+
+    def _multiply(self, left: Tensor, right: Tensor) -> Tensor:
+        if self._together:
+            return torch.bmm(left, right)
+        return torch.stack([a @ b for a, b in zip(left, right, strict=True)])
+
+
+def _probe(config: LlamaConfig) -> tuple[tuple[int, ...], bool]:
+    """Find which unit sizes, and whether batches of units, agree with a single full unit."""
+    groups, width = config.num_attention_heads // config.num_key_value_heads, config.head_dim
+    generator = torch.Generator().manual_seed(width)
+    small = together = True
+    blocks = -(-config.max_position_embeddings // BLOCK)
+    for length in {BLOCK, (blocks + 1) // 2 * BLOCK, blocks * BLOCK}:
+        for inner, outer in ((width, length), (length, width)):
+            left = torch.randn(6, groups * BLOCK, inner, generator=generator)
+            right = torch.randn(6, inner, outer, generator=generator)
+            alone = torch.stack([a @ b for a, b in zip(left, right, strict=True)])
+            together &= torch.equal(torch.bmm(left, right), alone)
+            rows = groups * QUERY_SIZES[0]
+            parts = [torch.bmm(part, right) for part in left.split(rows, dim=1)]  # type: ignore[no-untyped-call]
+            small &= torch.equal(torch.cat(parts, dim=1), alone)
+    return (QUERY_SIZES if small else QUERY_SIZES[-1:]), together

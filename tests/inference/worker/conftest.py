@@ -1,0 +1,54 @@
+"""One trained artifact for all tests, and a running worker on a chain in memory."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+from inference.backbone.model import Backbone
+from inference.worker.worker import Worker, WorkerConfig, open_worker
+from memory_chain import MemoryChain
+from paid_world import (
+    WORKER,
+    Trained,
+    launch,
+    new_chain,
+    open_session,
+    register,
+    train_artifact,
+)
+
+
+@pytest.fixture(scope="session")
+def trained(backbone: Backbone) -> Trained:
+    return train_artifact(backbone)
+
+
+@pytest.fixture
+def chain(trained: Trained) -> MemoryChain:
+    made = new_chain()
+    launch(made, trained.blob)
+    register(made)
+    open_session(made)
+    return made
+
+
+@dataclass
+class Served:
+    """A worker that serves over real HTTP, and a client of it."""
+
+    worker: Worker
+    client: httpx.AsyncClient
+
+
+@pytest.fixture
+async def served(
+    chain: MemoryChain, backbone: Backbone, tmp_path: Path
+) -> AsyncIterator[Served]:
+    config = WorkerConfig(tmp_path / "worker", bind="127.0.0.1:0", capacity=4)
+    async with open_worker(chain, backbone, WORKER, config) as worker:
+        async with httpx.AsyncClient(base_url=worker.address, timeout=60) as client:
+            yield Served(worker, client)
