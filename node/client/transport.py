@@ -237,9 +237,6 @@ async def _open_websocket(url: str) -> AsyncIterator[WebSocketConnection]:
         try:
             yield socket
         finally:
-            with trio.move_on_after(1) as scope:
-                scope.shield = True
-                await socket.aclose()
             nursery.cancel_scope.cancel()
 
 

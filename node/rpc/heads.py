@@ -21,9 +21,13 @@ _ENCODED_HEADERS = 256
 
 
 class Topic(Generic[T]):
-    """The listeners of one kind of news; they must not wait."""
+    """The latest of one kind of news, and who listens for more; listeners must not wait.
 
-    def __init__(self) -> None:
+    Who reads `latest` and listens in one step sees every later piece of news exactly once.
+    """
+
+    def __init__(self, latest: T) -> None:
+        self.latest = latest
         self._listeners: dict[int, Callable[[T], object]] = {}
         self._next = 0
 
@@ -43,6 +47,7 @@ class Topic(Generic[T]):
 
     async def tell(self, news: T) -> None:
         """Call every listener, giving the loop to others every 2 ms."""
+        self.latest = news
         pause = trio.current_time() + _SLICE
         for key in list(self._listeners):
             call = self._listeners.get(key)
@@ -62,11 +67,11 @@ class Heads:
 
     def __init__(self, chain: Chain) -> None:
         self._chain = chain
-        self.new: Topic[bytes] = Topic()
-        self.best: Topic[bytes] = Topic()
-        self.finalized: Topic[bytes] = Topic()
-        self._last_finalized = chain.finalized().number
-        self._finalized_at = trio.current_time()
+        finalized = chain.finalized()
+        self.new: Topic[bytes] = Topic(chain.best().hash)
+        self.best: Topic[bytes] = Topic(chain.best().hash)
+        self.finalized: Topic[bytes] = Topic(finalized.hash)
+        self._last_finalized = finalized.number
         self._encoded: dict[bytes, bytes] = {}
         self._events = chain.subscribe()
 
@@ -79,10 +84,6 @@ class Heads:
             await trio.sleep(_RESUME)
             self._events = self._chain.subscribe()
             await self.best.tell(self._chain.best().hash)
-
-    def finalized_age(self) -> float:
-        """Return the seconds since a block was finalised, or since the start."""
-        return trio.current_time() - self._finalized_at
 
     def encoded(self, block_hash: bytes) -> bytes | None:
         """Return a header as JSON, made once however many subscriptions want it."""
@@ -97,13 +98,14 @@ class Heads:
         return found
 
     def follow(self, topic: Topic[bytes], subscription: Subscription) -> None:
-        """Send the header of every block of a topic to a subscription."""
+        """Send the headers of a topic's latest block and of all that follow to a subscription."""
 
         def send(block_hash: bytes) -> None:
             header = self.encoded(block_hash)
             if header is not None:
                 subscription.notify_encoded(header)
 
+        send(topic.latest)
         subscription.on_close(topic.listen(send))
 
     async def _handle(self, event: ChainEvent) -> None:
@@ -118,7 +120,6 @@ class Heads:
     async def _catch_up(self) -> None:
         for number, block_hash in self._newly_final():
             self._last_finalized = number
-            self._finalized_at = trio.current_time()
             await self.finalized.tell(block_hash)
 
     def _newly_final(self) -> Iterator[tuple[int, bytes]]:

@@ -123,10 +123,14 @@ class WebSocketConnection:
 
     async def _start(self, deferred: Deferred) -> None:
         """Run a request that waits beside the others, at most `in_flight` of them at once."""
-        while self._in_flight >= self._limits.in_flight:
-            self._room = trio.Event()
-            await self._outbox.flush()
-            await self._room.wait()
+        try:
+            while self._in_flight >= self._limits.in_flight:
+                self._room = trio.Event()
+                await self._outbox.flush()
+                await self._room.wait()
+        except BaseException:
+            deferred.close()
+            raise
         self._in_flight += 1
         self._session.nursery.start_soon(self._finish, deferred)
 

@@ -42,15 +42,12 @@ def chain_methods(backend: Backend, heads: Heads) -> list[AnyMethod]:
         return None if block_hash is None else to_hex(block_hash)
 
     async def new_heads(subscription: Subscription) -> None:
-        _tell_now(heads, chain.best().hash, subscription)
         heads.follow(heads.best, subscription)
 
     async def all_heads(subscription: Subscription) -> None:
-        _tell_now(heads, chain.best().hash, subscription)
         heads.follow(heads.new, subscription)
 
     async def finalized_heads(subscription: Subscription) -> None:
-        _tell_now(heads, chain.finalized().hash, subscription)
         heads.follow(heads.finalized, subscription)
 
     return [
@@ -86,12 +83,6 @@ def chain_methods(backend: Backend, heads: Heads) -> list[AnyMethod]:
             aliases=("chain_subscribeFinalisedHeads",),
         ),
     ]
-
-
-def _tell_now(heads: Heads, block_hash: bytes, subscription: Subscription) -> None:
-    header = heads.encoded(block_hash)
-    if header is not None:
-        subscription.notify_encoded(header)
 
 
 def _numbers(value: object) -> int | list[int]:

@@ -19,14 +19,16 @@ def state_subscriptions(backend: Backend, heads: Heads) -> list[AnyMethod]:
     """List the methods of this group."""
 
     async def storage(subscription: Subscription, keys: list[bytes]) -> None:
-        block_hash = backend.at(None)
+        block_hash = heads.best.latest
         first = await read_many(backend.state(block_hash), keys, block_hash)
         watch = _StorageWatch(backend, subscription, dict(first))
         subscription.notify({"block": to_hex(block_hash), "changes": first})
         subscription.on_close(heads.best.listen(watch.look))
+        if heads.best.latest != block_hash:
+            watch.look(heads.best.latest)
 
     async def version(subscription: Subscription) -> None:
-        known = backend.runtime_version(None)
+        known = backend.runtime_version(heads.best.latest)
         subscription.notify(version_shape(known))
 
         def look(block_hash: bytes) -> None:

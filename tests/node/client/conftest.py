@@ -1,49 +1,18 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from functools import partial
-from pathlib import Path
 
 import pytest
-import trio
 
-from genesis.presets import development
-from node.cli.session_key import session_key_seed
 from node.client.rpc import NodeClient
-from node.paths import ChainPaths
-from node.rpc.limits import RpcConfig
-from node.service import NodeConfig, RunningNode, run_node
+from node.service import RunningNode
+from tests.node.running_node import config, node
+
+__all__ = ["config", "node"]
 
 
-@pytest.fixture
-def config(tmp_path: Path) -> NodeConfig:
-    """A development chain whose only validator is this node."""
-    spec = development()
-    spec = spec.model_copy(
-        update={"consensus": spec.consensus.model_copy(update={"block_interval_ms": 200})}
-    )
-    paths = ChainPaths.of(tmp_path, spec.id)
-    return NodeConfig(
-        spec=spec,
-        base_path=tmp_path,
-        key_seed=session_key_seed(spec, paths, "//Alice", None),
-        make_record=True,
-        rpc=RpcConfig(port=0),
-        prometheus=None,
-    )
-
-
-@pytest.fixture
-async def node(config: NodeConfig, nursery: trio.Nursery) -> RunningNode:
-    running: RunningNode = await nursery.start(run_node, config)
-    return running
-
-
-@pytest.fixture(params=["ws", "http"])
+@pytest.fixture(params=["ws", pytest.param("http", marks=pytest.mark.slow)])
 async def client(node: RunningNode, request: pytest.FixtureRequest) -> AsyncIterator[NodeClient]:
     host, port = node.rpc_address
     async with NodeClient.connect(f"{request.param}://{host}:{port}") as connected:
         yield connected
-
-
-websocket_only = partial(pytest.mark.parametrize, "client", ["ws"], indirect=True)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import gc
+
 import orjson
 import pytest
 import trio
@@ -140,3 +142,19 @@ UPGRADE = (
 def masked(payload: bytes, first: int = 0x81) -> bytes:
     """One client frame of fewer than 126 bytes, with a mask of zeros."""
     return bytes([first, 0x80 | len(payload)]) + b"\0\0\0\0" + payload
+
+
+async def test_a_client_that_leaves_with_requests_waiting_leaves_nothing_behind(
+    serve: Serve, recwarn: pytest.WarningsRecorder
+) -> None:
+    served = await serve(in_flight=1, ping_seconds=0.05, idle_seconds=0.2)
+    async with served.websocket() as socket:
+        for ident in range(10):
+            request = {"jsonrpc": "2.0", "id": ident, "method": "later", "params": [60_000]}
+            await socket.send_message(orjson.dumps(request).decode())
+        await trio.sleep(0.05)
+    with trio.fail_after(2):
+        while served.server.connections:
+            await trio.sleep(0.01)
+    gc.collect()
+    assert [str(warning.message) for warning in recwarn] == []

