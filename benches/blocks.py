@@ -7,6 +7,7 @@ sr25519 signatures, nonces, fees, transfers, events, weights, the extrinsics' an
 both compared with the header. The floor is what no implementation can leave out: one signature
 check, the hashes of the changed trie nodes and of three more messages per transfer. It has no
 codec, dispatch, nonce, fee, event or trie. A synced write to the database is the node's bench.
+Rates are per second of processor time of one core, so that a busy machine does not lower them.
 
 `--peer` measures py-evm (another node in Python) beside it: import of a block of plain transfers,
 in a virtual environment of its own under `build/peers/py-evm`.
@@ -169,7 +170,8 @@ def import_rows(prepared: Imported, rounds: int) -> None:
 
     ideal = count / best(floor, rounds)
     print(f"import a block of {count} signed transfers        {imported:8,.0f} transfers/s")
-    print(f"floor: signatures, {len(nodes) / count:.1f} nodes and 3 hashes each {ideal:8,.0f} transfers/s")
+    each = f"{len(nodes) / count:.1f} nodes"
+    print(f"floor: signatures, {each} and 3 hashes each   {ideal:8,.0f} transfers/s")
 
 
 def peer_row(rounds: int) -> None:

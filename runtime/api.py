@@ -93,7 +93,10 @@ def _account_nonce(request: _Request) -> bytes:
 
 def _extrinsic_at(data: bytes, offset: int) -> tuple[bytes, int]:
     """Return an extrinsic with its length prefix, and where it ends."""
-    length, start = compact_decode(data, offset)
+    try:
+        length, start = compact_decode(data, offset)
+    except IndexError as error:
+        raise DecodeError("an extrinsic is missing") from error
     end = start + length
     if end > len(data):
         raise DecodeError("the extrinsic is longer than the arguments")

@@ -38,7 +38,7 @@ def _text(entry: Node) -> str:
         if child.tag != "p":
             break
         parts.append(inline_text(child, _UNREAD))
-    text = " ".join(parts)
+    text = plain(" ".join(parts))
     return shorten(text[:-1] + "." if text.endswith(":") else text)
 
 
@@ -58,7 +58,7 @@ def _module_entries(contributor: str, module: str, page: Path, source: str) -> I
     title = module.split("-")[0]
     for section in tree.find(tag="section"):
         heading = next((inline_text(n, _UNREAD) for n in section.elements() if n.tag[0] == "h"), "")
-        prose = plain(_text(Node("dd", {}, [n for n in section.elements() if n.tag != "h1"])))
+        prose = _text(Node("dd", {}, [n for n in section.elements() if n.tag != "h1"]))
         if heading and "-" not in heading[:30]:
             yield Candidate(contributor, (title, re.sub(r"[^ -~]", "", heading), prose), source)
     for listing in tree.find(tag="dl", class_="py"):

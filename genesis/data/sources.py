@@ -1,15 +1,17 @@
 """Name, fetch and unpack the packages that the Datanets and the corpus are extracted from."""
 
 import hashlib
+import json
 import subprocess
 import tarfile
+import tempfile
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-_SNAPSHOT = "https://snapshot.debian.org/archive/debian/20261120T000000Z/"
+_SNAPSHOT = "https://snapshot.debian.org"
 _NPM = "https://registry.npmjs.org/{name}/-/{name}-{version}.tgz"
 
 
@@ -145,28 +147,20 @@ def _fetched(package: Package, folder: Path) -> Path:
 
 def _fetch_deb(package: Package, archive: Path) -> None:
     """Ask the configured Debian mirror first, then the archive of all past versions."""
-    scratch = archive.parent / f"{package.name}.download"
-    scratch.mkdir(exist_ok=True)
-    command = ["apt-get", "download", f"{package.name}={package.version}"]
-    if subprocess.run(command, cwd=scratch, check=False, capture_output=True).returncode == 0:
-        next(scratch.glob("*.deb")).rename(archive)
-        scratch.rmdir()
-        return
-    scratch.rmdir()
-    address = f"https://snapshot.debian.org/file/{_snapshot_hash(package)}"
+    with tempfile.TemporaryDirectory(dir=archive.parent) as scratch:
+        command = ["apt-get", "download", f"{package.name}={package.version}"]
+        if subprocess.run(command, cwd=scratch, check=False, capture_output=True).returncode == 0:
+            next(Path(scratch).glob("*.deb")).rename(archive)
+            return
+    asked = f"{_SNAPSHOT}/mr/binary/{package.name}/{quote(package.version)}/binfiles"
     try:
-        with urllib.request.urlopen(address) as answer:
+        with urllib.request.urlopen(asked) as answer:
+            files = json.loads(answer.read())["result"]
+        wanted = next(f["hash"] for f in files if f["architecture"] in {"all", "amd64"})
+        with urllib.request.urlopen(f"{_SNAPSHOT}/file/{wanted}") as answer:
             archive.write_bytes(answer.read())
-    except urllib.error.URLError as error:
+    except (urllib.error.URLError, StopIteration) as error:
         raise SourceError(
             f"{package.name} {package.version} is neither on the Debian mirror nor on "
-            f"snapshot.debian.org ({error}); name a version that exists in sources.py"
+            f"{_SNAPSHOT} ({error!r}); name a version that exists in sources.py"
         ) from error
-
-
-def _snapshot_hash(package: Package) -> str:
-    address = f"https://snapshot.debian.org/mr/binary/{package.name}/{quote(package.version)}/"
-    raise SourceError(
-        f"{package.name} {package.version} is no longer on the Debian mirror; find the file at "
-        f"{address} and put it into the cache folder"
-    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import silu
+from torch.nn.functional import scaled_dot_product_attention, silu
 
 from inference.backbone.decoder import Decoder, DecoderLayer, rms_norm
 from inference.backbone.lora import LoraCapture, LoraPairs, lora_delta
@@ -21,12 +21,11 @@ def hidden_states(
     logits behind a row's end are ignored.
     """
     length = ids.shape[1]
-    mask = torch.full((length, length), float("-inf")).triu(1)
     tables = decoder.cos[:length, None], decoder.sin[:length, None]
     x = decoder.embedding[ids]
     for number, layer in enumerate(decoder.layers):
         lora = _LayerLora(number, pairs or {}, capture)
-        x = x + _attention(decoder, layer, x, lora, mask, tables)
+        x = x + _attention(decoder, layer, x, lora, tables)
         x = x + _feed_forward(decoder, layer, x, lora)
     return rms_norm(x, decoder.final_norm, decoder.config.rms_norm_eps)
 
@@ -50,7 +49,6 @@ def _attention(
     layer: DecoderLayer,
     x: Tensor,
     lora: _LayerLora,
-    mask: Tensor,
     tables: tuple[Tensor, Tensor],
 ) -> Tensor:
     config = decoder.config
@@ -65,12 +63,14 @@ def _attention(
         lora.add(module, part, h).reshape(batch, length, -1, config.head_dim)
         for module, part in zip(("q_proj", "k_proj", "v_proj"), parts, strict=True)
     )
-    groups = config.num_attention_heads // config.num_key_value_heads
-    q = rotate(q, *tables).transpose(1, 2)
-    k = rotate(k, *tables).transpose(1, 2).repeat_interleave(groups, dim=1)
-    v = v.transpose(1, 2).repeat_interleave(groups, dim=1)
-    scores = (q @ k.transpose(-1, -2)) * config.head_dim**-0.5 + mask
-    mixed = (scores.softmax(-1) @ v).transpose(1, 2).reshape(batch, length, -1)
+    mixed = scaled_dot_product_attention(
+        rotate(q, *tables).transpose(1, 2),
+        rotate(k, *tables).transpose(1, 2),
+        v.transpose(1, 2),
+        is_causal=True,
+        enable_gqa=True,
+    )
+    mixed = mixed.transpose(1, 2).reshape(batch, length, -1)
     return lora.add("o_proj", mixed @ layer.out, mixed)
 
 

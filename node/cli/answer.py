@@ -14,7 +14,6 @@ from typing import Any
 from runtime.primitives.errors import Refusal
 from runtime.protocols.price import Price, cost
 from runtime.protocols.receipt import (
-    ReceiptRefusal,
     SignedReceipt,
     check_receipt,
     from_text,
@@ -135,6 +134,3 @@ def _are_ids(value: Any) -> bool:
     return isinstance(value, list) and all(
         type(item) is int and 0 <= item < 1 << 32 for item in value
     )
-
-
-REFUSALS = (AnswerRefusal, ReceiptRefusal)

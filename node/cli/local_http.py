@@ -33,7 +33,7 @@ class Response:
     @property
     def begun(self) -> bool:
         """Tell whether the head is on its way."""
-        return self._connection.our_state is not h11.SEND_RESPONSE
+        return self._connection.our_state not in (h11.IDLE, h11.SEND_RESPONSE)
 
     async def head(self, status: int, headers: Sequence[tuple[str, str]]) -> None:
         """Send the status and the headers; the body is chunked unless a length is among them."""

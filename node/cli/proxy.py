@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
+import trio
 
-from node.cli.answer import RECEIPT_EVENT, REFUSALS, Proof, check_answer
+from node.cli.answer import RECEIPT_EVENT, Proof, check_answer
 from node.cli.events import Event, EventReader
 from node.cli.local_http import Request, Response
 from node.cli.voucher_purse import Purse
@@ -25,7 +26,8 @@ from runtime.protocols.voucher import VOUCHER_HEADER, SignedVoucher, Voucher, to
 
 PREFIX = "/v1/"
 MAX_BODY = 1 << 20
-MAX_ANSWER = 16 << 20
+DONE = "[DONE]"
+DRAIN_SECONDS = 5.0
 VOUCHER_BLOCKS = 100
 """Blocks for which a voucher may be taken on."""
 TIMEOUT = httpx.Timeout(600.0, connect=10.0)
@@ -39,6 +41,28 @@ class PaidSession:
     session: Session
     endpoint: str
     height: int
+
+
+class _Listener:
+    """The client at the other end; an answer is paid for, so it is read on if the client left."""
+
+    def __init__(self, response: Response) -> None:
+        self.reader = EventReader()
+        self._response = response
+        self._gone = False
+
+    async def send(self, event: Event) -> None:
+        """Send an event to the client, if it still listens."""
+        if not self._gone:
+            try:
+                await self._response.data(event.encode())
+            except trio.BrokenResourceError:
+                self._gone = True
+
+    async def end(self) -> None:
+        """End the answer."""
+        if not self._gone:
+            await self._response.end()
 
 
 Refresh = Callable[[], Awaitable[PaidSession]]
@@ -126,22 +150,29 @@ class Proxy:
     ) -> None:
         """Pass events on as they come; the closing ``[DONE]`` waits for a valid receipt."""
         await response.head(200, [("Content-Type", "text/event-stream")])
-        reader = EventReader()
+        listener = _Listener(response)
         proof: Proof | None = None
+        failure: BaseException | None = None
         try:
-            async for piece in answer.aiter_raw():
-                for event in reader.feed(piece):
-                    if event.name == RECEIPT_EVENT:
-                        proof = self._check(_parsed(event.data.encode()), signed, paid)
-                    if event.data != "[DONE]":
-                        await response.data(event.encode())
-            if proof is None:
+            with trio.CancelScope() as scope:
+                async for piece in answer.aiter_raw():
+                    if failure is not None:
+                        continue  # a stream is read to its end, else it stays half open
+                    try:
+                        for event in listener.reader.feed(piece):
+                            if event.name == RECEIPT_EVENT:
+                                proof = self._check(_parsed(event.data.encode()), signed, paid)
+                            if event.data != DONE:
+                                await listener.send(event)
+                    except (Refusal, ValueError) as error:
+                        failure = error
+                        scope.deadline = trio.current_time() + DRAIN_SECONDS
+            if proof is None and failure is None:
                 self._check({}, signed, paid)
-            await response.data(Event("[DONE]").encode())
         except (httpx.HTTPError, Refusal) as error:
-            name = error.reason.name if isinstance(error, Refusal) else "WORKER_UNREACHABLE"
-            await response.data(Event(json.dumps(_error(name, str(error))), "error").encode())
-        await response.end()
+            failure = error
+        await listener.send(Event(DONE) if failure is None else _failure(failure))
+        await listener.end()
 
     def _check(self, document: object, signed: SignedVoucher, paid: PaidSession) -> Proof:
         """Check a receipt, count its fee, keep it; raises AnswerRefusal or ReceiptRefusal."""
@@ -176,6 +207,11 @@ def _parsed(body: bytes) -> object:
     return parsed
 
 
+def _failure(error: BaseException) -> Event:
+    name = error.reason.name if isinstance(error, Refusal) else "WORKER_UNREACHABLE"
+    return Event(json.dumps(_error(name, str(error))), "error")
+
+
 def _error(name: str, text: str) -> dict[str, object]:
     return {"error": {"type": "openledger", "code": name, "message": text}}
 
@@ -183,6 +219,3 @@ def _error(name: str, text: str) -> dict[str, object]:
 async def _refuse(response: Response, status: int, name: str, text: str) -> None:
     if not response.begun:
         await response.whole(status, json.dumps(_error(name, text)).encode())
-
-
-__all__ = ["MAX_BODY", "REFUSALS", "PaidSession", "Proxy"]

@@ -150,7 +150,17 @@ class StorageMap(StorageItem, Generic[K, V]):
 
     def get(self, key: K) -> V | None:
         """Return an entry, None where there is none."""
-        return typing.cast("V | None", self._read(self._raw_key(key)))
+        # `_raw_key` and `_read` written out: an account is read ten times in a transfer.
+        raw_key = self._raw_keys.get(key)
+        if raw_key is None:
+            raw_key = self._raw_keys[key] = self.key(key)
+        raw = self._overlay.get(raw_key)
+        if raw is None:
+            return None
+        known = self._decoded.get(raw_key)
+        if known is None or known[0] is not raw:
+            known = self._decoded[raw_key] = raw, self._decode_at(raw, 0)[0]
+        return typing.cast("V", known[1])
 
     def __getitem__(self, key: K) -> V:
         found = self.get(key)

@@ -96,10 +96,10 @@ def compile_record(record: Record, refusals: Refusals) -> tuple[Encoder, Decoder
     built = writer.walk(record, "value")
     writer.flush()
     total = " + ".join(writer.chunks) or "b''"
-    source = "\n    ".join(
-        ("def encode(value):", *writer.encoding, f"return {total}")
-    ) + "\n" + "\n    ".join(
-        ("def decode(data, offset):", *writer.decoding, f"return {built}, offset")
+    source = (
+        "\n    ".join(("def encode(value):", *writer.encoding, f"return {total}"))
+        + "\n"
+        + "\n    ".join(("def decode(data, offset):", *writer.decoding, f"return {built}, offset"))
     )
     exec(compile(source, f"<codec of {record.cls.__name__}>", "exec"), writer.names)
     return writer.names["encode"], writer.names["decode"]
@@ -148,7 +148,8 @@ class _Writer:
             case Flag():
                 return self._choice("1 if {0} else 0", {0: False, 1: True}, "boolean", path)
             case Member(by_value, name):
-                return self._choice("{0}", by_value, name, path)
+                numbers = self._name("t", {member: value for value, member in by_value.items()})
+                return self._choice(f"{numbers}[{{0}}]", by_value, name, path)
 
     def flush(self) -> None:
         """Write the fields of fixed size collected so far as one `struct`."""

@@ -21,6 +21,7 @@ from runtime.primitives.scale import (
     codec,
     compact_decode,
     compact_encode,
+    decode_at,
 )
 from runtime.primitives.types import (
     EcdsaSignature,
@@ -210,7 +211,7 @@ def _decode_signed(data: bytes, offset: int) -> UncheckedExtrinsic:
         address: MultiAddress = Id(data[offset + 1 : offset + 33])
         offset += 33
     else:
-        address, offset = codec(MultiAddress).decode_at(data, offset)
+        address, offset = decode_at(codec(MultiAddress), data, offset)
     scheme = data[offset]
     start = offset + 1
     offset += 65

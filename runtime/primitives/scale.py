@@ -450,7 +450,8 @@ def _tuple(inner: list[Codec]) -> Codec:
 
 
 _REFUSALS = composites.Refusals(EncodeError, DecodeError)
-_LETTERS = {8: "B", 16: "H", 32: "I", 64: "Q", 128: "QQ"}
+_UNSIGNED = {8: "B", 16: "H", 32: "I", 64: "Q", 128: "QQ"}
+_SIGNED = {8: "b", 16: "h", 32: "i", 64: "q"}
 
 
 def _composite(cls: type) -> Codec:
@@ -466,9 +467,9 @@ def _part(type_: Any) -> composites.Part:
     for mark in getattr(type_, "__metadata__", ()):
         match mark:
             case Uint(bits):
-                return composites.Number(_LETTERS[bits])
+                return composites.Number(_UNSIGNED[bits])
             case Int(bits):
-                return composites.Number(_LETTERS[bits].lower())
+                return composites.Number(_SIGNED[bits])
             case Fixed(length):
                 return composites.Array(length)
             case Compact() | Variants() | Raw():
@@ -495,7 +496,7 @@ def _plain_enum(cls: type[IntEnum]) -> Codec:
             raise DecodeError(f"{data[offset]} is not a {cls.__name__}")
         return member, offset + 1
 
-    return Codec(lambda v: bytes((v,)), decode_value)
+    return Codec({m: bytes((m,)) for m in cls}.__getitem__, decode_value)
 
 
 def _variants(path: str, arms: tuple[Any, ...]) -> Codec:

@@ -13,7 +13,7 @@ from runtime.frame.pallet import Const, Pallet, call, constant, event
 from runtime.frame.storage import StorageMap, StorageValue, storage_map, value
 from runtime.frame.weights import db
 from runtime.pallets.balances.types import BalanceLock, HeldAmount, ReserveData
-from runtime.primitives.errors import DispatchFailure, ensure, invariant
+from runtime.primitives.errors import DispatchFailure, InvariantViolation, ensure, invariant
 from runtime.primitives.hashing import Hasher
 from runtime.primitives.keys import ss58_decode
 from runtime.primitives.types import (
@@ -150,7 +150,9 @@ class Accounts(Protocol):
 
     account: StorageMap[bytes, Any]
 
-    def store_balances(self, who: bytes, free: int, reserved: int, providers: int) -> None:
+    def store_balances(
+        self, who: bytes, before: Any, free: int, reserved: int, providers: int
+    ) -> None:
         """Store what an account owns and how many reasons keep it alive; without any, it goes."""
 
     def inc_providers(self, who: bytes) -> None:
@@ -271,8 +273,8 @@ class Balances(Pallet, index=2):
         self._check_spendable(source, amount, keep_alive)
         if source == dest or amount == 0:
             return
-        if self.free(dest) == 0 and self.accounts.account[dest].providers == 0:
-            ensure(amount >= EXISTENTIAL_DEPOSIT, TokenError.BELOW_MINIMUM)
+        if amount < EXISTENTIAL_DEPOSIT:
+            ensure(self.accounts.account[dest].providers > 0, TokenError.BELOW_MINIMUM)
         self._add_free(source, -amount)
         self._add_free(dest, amount)
         self.deposit_event(Transfer(source, dest, amount))
@@ -281,9 +283,10 @@ class Balances(Pallet, index=2):
         """Set free balance aside; the existential deposit stays free."""
         if amount == 0:
             return
-        data = self.accounts.account[who].data
-        ensure(data.free >= amount + EXISTENTIAL_DEPOSIT, TokenError.FUNDS_UNAVAILABLE)
-        self._store(who, data.free - amount, data.reserved + amount)
+        info = self.accounts.account[who]
+        free = info.data.free - amount
+        ensure(free >= EXISTENTIAL_DEPOSIT, TokenError.FUNDS_UNAVAILABLE)
+        self._store(who, info, free, info.data.reserved + amount)
         self._set_hold(reason, who, self.held(reason, who) + amount)
         self.deposit_event(Held(reason, who, amount))
 
@@ -367,38 +370,36 @@ class Balances(Pallet, index=2):
             ensure(data.reserved == 0, TokenError.ONLY_PROVIDER)
 
     def _add_free(self, who: bytes, amount: int) -> None:
-        data = self.accounts.account[who].data
-        self._store(who, data.free + amount, data.reserved)
+        info = self.accounts.account[who]
+        self._store(who, info, info.data.free + amount, info.data.reserved)
 
-    def _store(self, who: bytes, free: int, reserved: int) -> None:
+    def _store(self, who: bytes, info: Any, free: int, reserved: int) -> None:
         """Store balances, creating or reaping the account; dust goes to the treasury.
 
         A balance above zero is one provider of its account. An account that something else keeps
         alive too, such as a pot or a registered key, keeps its dust.
         """
-        info = self.accounts.account[who]
-        invariant(free >= 0 and reserved >= 0, f"{who.hex()} would owe {-min(free, reserved)}")
+        if free < 0 or reserved < 0:
+            raise InvariantViolation(f"{who.hex()} would owe {-min(free, reserved)}")
         had = info.data.free > 0 or info.data.reserved > 0
         others = info.providers - had
         dust = 0
         if free < EXISTENTIAL_DEPOSIT and not reserved and not others:
             dust, free = free, 0
         has = free > 0 or reserved > 0
-        self.accounts.store_balances(who, free, reserved, others + has)
+        self.accounts.store_balances(who, info, free, reserved, others + has)
         if has and not had:
             self.deposit_event(Endowed(who, free))
         if dust:
             self.deposit_event(DustLost(who, dust))
             self._add_free(TREASURY, dust)
 
-    def _take_held(
-        self, reason: HoldReason, who: bytes, amount: int, *, returned: int = 0
-    ) -> None:
+    def _take_held(self, reason: HoldReason, who: bytes, amount: int, *, returned: int = 0) -> None:
         """Take from a hold, giving `returned` of it to its owner."""
         held = self.held(reason, who)
         invariant(held >= amount, f"{reason.name} of {who.hex()}: {amount} asked, {held} held")
-        data = self.accounts.account[who].data
-        self._store(who, data.free + returned, data.reserved - amount)
+        info = self.accounts.account[who]
+        self._store(who, info, info.data.free + returned, info.data.reserved - amount)
         self._set_hold(reason, who, held - amount)
 
     def _set_hold(self, reason: HoldReason, who: bytes, amount: int) -> None:

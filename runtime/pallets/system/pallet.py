@@ -157,27 +157,31 @@ class System(Pallet, index=0):
     def inc_providers(self, who: bytes) -> None:
         """Keep an account alive for a reason of a pallet's own."""
         info = self.account[who]
-        self.store(who, replace(info, providers=info.providers + 1))
+        self._store(who, replace(info, providers=info.providers + 1), alive=info.providers > 0)
 
     def dec_providers(self, who: bytes) -> None:
         """Drop a reason to keep an account alive; without one, it goes."""
         info = self.account[who]
         invariant(info.providers > 0, "an account without providers lost one")
-        self.store(who, replace(info, providers=info.providers - 1))
+        self._store(who, replace(info, providers=info.providers - 1), alive=True)
 
-    def store_balances(self, who: bytes, free: int, reserved: int, providers: int) -> None:
-        """Store what an account owns and how many reasons keep it alive."""
-        info = self.account[who]
-        data = AccountData(free, reserved, info.data.frozen, info.data.flags)
-        self.store(who, AccountInfo(info.nonce, info.consumers, providers, info.sufficients, data))
+    def store_balances(
+        self, who: bytes, before: AccountInfo, free: int, reserved: int, providers: int
+    ) -> None:
+        """Store what an account owns and how many reasons keep it alive.
 
-    def store(self, who: bytes, info: AccountInfo) -> None:
+        `before` is the account as it is stored.
+        """
+        data = AccountData(free, reserved, before.data.frozen, before.data.flags)
+        info = AccountInfo(before.nonce, before.consumers, providers, before.sufficients, data)
+        self._store(who, info, alive=before.providers > 0)
+
+    def _store(self, who: bytes, info: AccountInfo, *, alive: bool) -> None:
         """Store an account; where nothing keeps it alive any more, only its nonce stays.
 
         With a nonce that began again at 0, anybody could send old transactions of the account
         once more as soon as it is funded again.
         """
-        alive = self.account[who].providers > 0
         if info.providers:
             self.account.insert(who, info)
             if not alive:

@@ -93,7 +93,7 @@ class TransactionPayment(Pallet, index=3):
         self.deposit_event(TransactionFeePaid(who, fee, tip))
 
     def adjust(self, used: Weight) -> None:
-        """Move the multiplier towards the target fullness: at most 0.02 % a block either way."""
+        """Move the multiplier towards the target fullness: at most 0.004 % a block either way."""
         target = MAX_BLOCK.ref_time * NORMAL_PERCENT // 100 * TARGET_PERCENT // 100
         multiplier = self.next_fee_multiplier.get()
         # multiplier × (1 + v·s), s the distance from the target in blocks, v = 0.00004

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-from inference.backbone.model import Backbone
-from inference.worker.worker import Worker, WorkerConfig, open_worker
 from memory_chain import MemoryChain
 from paid_world import (
     WORKER,
@@ -17,14 +15,18 @@ from paid_world import (
     launch,
     new_chain,
     open_session,
+    published,
     register,
     train_artifact,
 )
 
+from inference.backbone.model import Backbone
+from inference.worker.worker import Worker, WorkerConfig, open_worker
+
 
 @pytest.fixture(scope="session")
 def trained(backbone: Backbone) -> Trained:
-    return train_artifact(backbone)
+    return train_artifact(backbone, published())
 
 
 @pytest.fixture
@@ -45,10 +47,10 @@ class Served:
 
 
 @pytest.fixture
-async def served(
-    chain: MemoryChain, backbone: Backbone, tmp_path: Path
-) -> AsyncIterator[Served]:
+async def served(chain: MemoryChain, backbone: Backbone, tmp_path: Path) -> AsyncIterator[Served]:
     config = WorkerConfig(tmp_path / "worker", bind="127.0.0.1:0", capacity=4)
-    async with open_worker(chain, backbone, WORKER, config) as worker:
-        async with httpx.AsyncClient(base_url=worker.address, timeout=60) as client:
-            yield Served(worker, client)
+    async with (
+        open_worker(chain, backbone, WORKER, config) as worker,
+        httpx.AsyncClient(base_url=worker.address, timeout=60) as client,
+    ):
+        yield Served(worker, client)

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 import trio
+
 from inference.worker.chain_view import ChainError, ChainReason, Head
 from node.client.outcome import named_error
 from node.client.signing import KeyPair, sign_extrinsic

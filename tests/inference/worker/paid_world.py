@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import trio
+from memory_chain import MemoryChain
+
 from inference.attribution.attribution import AttributionConfig, build_attribution
 from inference.attribution.curvature import FitOptions
 from inference.backbone.model import Backbone
@@ -12,16 +14,17 @@ from inference.training.config import TrainingConfig
 from inference.training.train import train
 from inference.worker.artifact import build_artifact, read_artifact
 from inference.worker.dataset import Dataset, fetch_dataset
-from memory_chain import MemoryChain
 from node.client.signing import from_uri
-from runtime.pallets.datanets.types import Policy
+from runtime.pallets.datanets.types import Duplication, Policy
 from runtime.pallets.inference.pallet import ownership_message
 from runtime.pallets.models.types import DatanetVersion
 from runtime.primitives.keys import ss58_encode
 from runtime.protocols import voucher as vouchers
 from runtime.protocols.price import Price
-from runtime.protocols.record_batch import encode_batch
+from runtime.protocols.record_batch import decode_batch, encode_batch
 from runtime.protocols.record_batch import summarise as summarise_records
+from runtime.protocols.record_proof import DatanetLeaf, prove_record
+from runtime.protocols.records import record_leaf
 from runtime.protocols.voucher import SignedVoucher, Voucher
 
 OPEN = 10**18
@@ -55,9 +58,7 @@ def new_chain() -> MemoryChain:
             "balances": {
                 "balances": [[ss58_encode(p.account_id), str(10**6 * OPEN)] for p in people]
             },
-            "session": {
-                "validators": [[ss58_encode(ALICE.account_id), "0x" + "11" * 32, "1000"]]
-            },
+            "session": {"validators": [[ss58_encode(ALICE.account_id), "0x" + "11" * 32, "1000"]]},
             "sudo": {"key": ss58_encode(ALICE.account_id)},
             "models": {"bases": [["tiny", "0x" + "22" * 32, str(10**16)]]},
             "inference": {"windows": [5, 5, 4, 10]},
@@ -98,9 +99,8 @@ def contribute(chain: MemoryChain, who: object, records: tuple[tuple[str, ...], 
     chain.call(DAVE, "Datanets", "accept", datanet=0, batch=submitted.batch)
 
 
-def train_artifact(backbone: Backbone) -> Trained:
-    """Fetch, train, index and pack."""
-    dataset = trio.run(fetch_dataset, new_chain(), 0)
+def train_artifact(backbone: Backbone, dataset: Dataset) -> Trained:
+    """Train, index and pack."""
     config = TrainingConfig(rank=2, alpha=4.0, epochs=2, batch_records=4, held_out=0.25)
     adapter, receipt = train(
         backbone, dataset.records, config, dataset_root=dataset.root, workers=1
@@ -111,7 +111,12 @@ def train_artifact(backbone: Backbone) -> Trained:
     )
 
 
-def launch(chain: MemoryChain, blob: bytes) -> int:
+def published() -> Dataset:
+    """Fetch the Datanet of a new chain."""
+    return trio.run(fetch_dataset, new_chain(), 0)
+
+
+def launch(chain: MemoryChain, blob: bytes, version: int = 0) -> int:
     """Propose, register and launch the model."""
     proposed = chain.call(
         DAVE,
@@ -121,7 +126,7 @@ def launch(chain: MemoryChain, blob: bytes) -> int:
         base=0,
         parent=None,
         royalty=0,
-        datanets=(DatanetVersion(0, 0),),
+        datanets=(DatanetVersion(0, version),),
         stake=10 * OPEN,
     )
     artifact = read_artifact(blob).declared()
@@ -130,6 +135,23 @@ def launch(chain: MemoryChain, blob: bytes) -> int:
     chain.call(DAVE, "Models", "launch", model=proposed.model, price=PRICE)
     model: int = proposed.model
     return model
+
+
+def flag_copy(chain: MemoryChain) -> None:
+    """Prove that the record of the third batch repeats the first record of the first."""
+    leaves, records = [], []
+    for position in range(3):
+        batch = chain.runtime.datanets.batches[0, chain.runtime.datanets.accepted[0, position]]
+        leaves.append(
+            DatanetLeaf(
+                batch.first_record, batch.count, batch.contributor, batch.decided, batch.sub_root
+            )
+        )
+        records.append([record_leaf(r) for r in decode_batch(chain.blobs[batch.blob], 2)])
+    proof = Duplication(
+        copy=prove_record(leaves, 2, records[2], 0), original=prove_record(leaves, 0, records[0], 0)
+    )
+    chain.call(EVE, "Datanets", "flag_redundant", datanet=0, batch=2, proof=proof)
 
 
 def register(chain: MemoryChain) -> None:

@@ -11,19 +11,39 @@ from typing import Any
 import httpx
 import trio
 from conftest import Served
+from memory_chain import MemoryChain
+from paid_world import (
+    BOB,
+    CHARLIE,
+    DAVE,
+    EVE,
+    PRICE,
+    WORKER,
+    contribute,
+    flag_copy,
+    launch,
+    new_chain,
+    open_session,
+    register,
+    train_artifact,
+    vouch,
+)
+
 from inference.backbone.model import Backbone
+from inference.worker.dataset import fetch_dataset
 from inference.worker.judging import judge
 from inference.worker.submitting import SubmissionPolicy
 from inference.worker.worker import Worker, WorkerConfig, open_worker
-from memory_chain import MemoryChain
-from paid_world import BOB, CHARLIE, EVE, PRICE, WORKER, vouch
 from runtime.pallets.inference.types import BatchState
 from runtime.primitives.keys import ss58_encode
 from runtime.protocols import voucher as vouchers
 from runtime.protocols.batch import summarise
 from runtime.protocols.committee import Verdict
+from runtime.protocols.ids import RecordId
 from runtime.protocols.price import cost
 from runtime.protocols.receipt import SignedReceipt, response_hash, signing_bytes
+
+COUNTRIES = ("France", "Peru", "Italy", "Cuba", "Spain", "Chile", "Norway", "Egypt")
 
 
 def body(country: str) -> bytes:
@@ -52,6 +72,12 @@ async def advance(chain: MemoryChain, until: tuple[str, str], limit: int = 60) -
     raise AssertionError(f"no {until} in {limit} blocks")
 
 
+def clusters(worker: Worker) -> set[RecordId]:
+    """Return all clusters that the reports of the first session name."""
+    kept = worker.book.answered(0, 1, 100)
+    return {entry.cluster for answered in kept for entry in answered.report.clusters}
+
+
 async def attributed(worker: Worker) -> None:
     with trio.fail_after(60):
         while worker.book.unattributed(1):
@@ -61,9 +87,11 @@ async def attributed(worker: Worker) -> None:
 @asynccontextmanager
 async def running(chain: MemoryChain, backbone: Backbone, folder: Path, **changes: Any) -> Any:
     config = WorkerConfig(folder, bind="127.0.0.1:0", **changes)
-    async with open_worker(chain, backbone, WORKER, config) as worker:
-        async with httpx.AsyncClient(base_url=worker.address, timeout=60) as client:
-            yield Served(worker, client)
+    async with (
+        open_worker(chain, backbone, WORKER, config) as worker,
+        httpx.AsyncClient(base_url=worker.address, timeout=60) as client,
+    ):
+        yield Served(worker, client)
 
 
 async def test_answers_are_attributed_submitted_attested_and_paid_to_contributors(
@@ -185,7 +213,7 @@ async def test_a_judge_confirms_the_answer_and_detects_any_other(
 async def test_an_executor_that_signs_another_output_is_found_out(
     served: Served, chain: MemoryChain, backbone: Backbone
 ) -> None:
-    """The receipt is consistent in itself; only the replay can tell that the model never said so."""
+    """The receipt is consistent; only the replay can tell that the model never said so."""
     await ask(served.client, chain, "France", 1)
     worker = served.worker
     answered = worker.book.answered(0, 1, 1)[0]
@@ -201,3 +229,28 @@ async def test_an_executor_that_signs_another_output_is_found_out(
     session = chain.runtime.inference.sessions[0]
     found = judge(lie, signed, raw, session, model, backbone, worker.room.store)
     assert found[0] is Verdict.BAD
+
+
+async def test_a_record_that_proves_to_be_a_copy_hands_its_weight_to_the_original(
+    backbone: Backbone, tmp_path: Path
+) -> None:
+    chain = new_chain()
+    contribute(chain, CHARLIE, (("What is the capital  of FRANCE?", "Paris."),))
+    chain.call(DAVE, "Datanets", "publish_version", datanet=0)
+    dataset = await fetch_dataset(chain, 0)
+    launch(chain, train_artifact(backbone, dataset).blob, version=1)
+    register(chain)
+    open_session(chain)
+    copy, original = RecordId(0, 8), RecordId(0, 0)
+    async with running(chain, backbone, tmp_path) as served:
+        for nonce, country in enumerate(COUNTRIES, 1):
+            await ask(served.client, chain, country, nonce)
+        await attributed(served.worker)
+        assert copy in clusters(served.worker)
+        flag_copy(chain)
+        assert chain.runtime.datanets.clusters.get(copy) == original
+        chain.call(EVE, "Inference", "close_session", session=0)
+        await advance(chain, ("Inference", "Settled"))
+        assert copy not in clusters(served.worker)
+        assert original in clusters(served.worker)
+    assert not chain.named("Attribution", "Rejected")

@@ -6,11 +6,14 @@ import json
 from typing import Any
 
 import pytest
+import trio
 from conftest import Served
 from memory_chain import MemoryChain
 from paid_world import EVE, OPEN, PRICE, WORKER, open_session, vouch
+
 from runtime.protocols import receipt as receipts
 from runtime.protocols import voucher as vouchers
+from runtime.protocols.price import cost
 
 PROMPT = "What is the capital of France?\n"
 
@@ -93,6 +96,16 @@ REFUSED_BODIES = [
     (body(model="nobody"), 404, "unknown_model"),
     (body(max_tokens=100_000), 402, "fee_too_low"),
     (body(prompt="x" * 300_000), 413, "body_too_large"),
+    (b'{"model": "capitals", "prompt": "\\ud800"}', 400, "bad_json"),
+    (b'{"model": "\\ud800", "prompt": "x"}', 400, "bad_json"),
+    (b'{"model": "capitals", "prompt": "\xff"}', 400, "bad_json"),
+    (b"[" * 100_000, 400, "bad_json"),
+    (b'{"model": "capitals", "prompt": "x", "temperature": NaN}', 400, "bad_temperature"),
+    (body(seed=2**64), 400, "bad_seed"),
+    (body(stop=[""]), 400, "bad_stop"),
+    (body(prompt=""), 400, "empty_prompt"),
+    (body(stop=["a"] * 5), 400, "bad_parameter"),
+    (body(temperature="hot"), 400, "bad_parameter"),
 ]
 
 
@@ -167,3 +180,69 @@ async def test_figures_models_and_health_are_told(served: Served, chain: MemoryC
     assert session["next_nonce"] == 2
     assert session["reserved"] == "0"
     assert (await served.client.get("/v1/sessions/99")).status_code == 404
+
+
+async def test_a_customer_that_hangs_up_pays_for_what_was_computed(
+    served: Served, chain: MemoryChain
+) -> None:
+    raw = body(max_tokens=200, temperature=1.0, seed=4, stream=True)
+    host, port = served.worker.address.removeprefix("http://").split(":")
+    stream = await trio.open_tcp_stream(host, int(port))
+    head = (
+        "POST /v1/completions HTTP/1.1\r\nHost: worker\r\n"
+        f"{vouchers.VOUCHER_HEADER}: {vouch(chain, raw, 1)}\r\nContent-Length: {len(raw)}\r\n\r\n"
+    )
+    await stream.send_all(head.encode() + raw)
+    assert b" 200 " in await stream.receive_some(4096)
+    await stream.aclose()
+    with trio.fail_after(30):
+        while served.worker.serving.under_way:
+            await trio.sleep(0.02)
+    kept = served.worker.book.answered(0, 1, 1)
+    assert len(kept) == 1
+    assert 0 < kept[0].signed.receipt.completion_tokens < 200
+    session = (await served.client.get("/v1/sessions/0")).json()
+    assert session["charged"] == str(kept[0].signed.receipt.cost().total())
+    assert session["reserved"] == "0"
+
+
+async def test_a_crashed_engine_fails_its_requests_and_comes_back(
+    served: Served, chain: MemoryChain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = body()
+    assert (await post(served, raw, vouch(chain, raw, 1))).status_code == 200
+
+    def crash() -> None:
+        raise MemoryError("no room for the cache")
+
+    monkeypatch.setattr(served.worker.room.engine._runner, "step", crash)
+    reply = await post(served, raw, vouch(chain, raw, 2))
+    assert (reply.status_code, reply.json()["error"]["type"]) == (503, "server_error")
+    await trio.sleep(1.2)
+    assert (await post(served, raw, vouch(chain, raw, 3))).status_code == 200
+    assert [a.signed.receipt.nonce for a in served.worker.book.answered(0, 1, 9)] == [1, 3]
+    assert served.worker.room.crashes == 1
+
+
+async def test_many_requests_at_once_never_exceed_the_escrow(
+    served: Served, chain: MemoryChain
+) -> None:
+    fee = cost(PRICE, 32, 6).total()
+    session = open_session(chain, escrow=OPEN // 100)
+    affordable = (OPEN // 100) // (2 * fee)
+    served.worker.serving._capacity = 1000
+    codes: list[int] = []
+
+    async def one(nonce: int) -> None:
+        raw = body()
+        header = vouch(chain, raw, nonce, session=session, max_fee=2 * fee, authorised=OPEN // 100)
+        codes.append((await post(served, raw, header)).status_code)
+
+    async with trio.open_nursery() as nursery:
+        for nonce in range(1, 31):
+            nursery.start_soon(one, nonce)
+    assert set(codes) <= {200, 402}
+    seen = served.worker.book.view(session, chain.runtime.inference.sessions[session])
+    assert seen.charged <= seen.escrow
+    assert seen.reserved == 0
+    assert 1 <= codes.count(200) <= max(1, 2 * affordable)

@@ -1,0 +1,170 @@
+"""`openledger worker` and `openledger train`; what they need is imported only when they run."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from importlib.resources import files
+from importlib.util import find_spec
+from pathlib import Path
+
+NEEDED = ("torch", "safetensors", "tokenizers", "starlette", "hypercorn")
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add both commands."""
+    _add_worker(subparsers)
+    _add_train(subparsers)
+
+
+def _add_worker(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = subparsers.add_parser(
+        "worker", help="serve paid inference and judge that of others, as a client of a node"
+    )
+    _add_node(parser)
+    _add_base(parser)
+    parser.add_argument(
+        "-d", "--base-path", type=Path, required=True, metavar="DIR", help="folder for all data"
+    )
+    secret = parser.add_mutually_exclusive_group()
+    secret.add_argument("--key-uri", metavar="URI", help="secret of the worker's key; - asks stdin")
+    secret.add_argument(
+        "--key-file",
+        type=Path,
+        metavar="FILE",
+        help="file with that secret; made at the first start (DIR/worker.key)",
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to serve at (127.0.0.1)")
+    parser.add_argument("--port", type=int, default=8000, help="port to serve at (8000)")
+    parser.add_argument("--endpoint", metavar="URL", help="where customers reach it, on chain")
+    parser.add_argument(
+        "--validator-uri",
+        metavar="URI",
+        help="secret of the validator's key: registers or updates the worker on chain",
+    )
+    parser.add_argument(
+        "--models", type=_numbers, default=(), metavar="ID,ID", help="offer only these models"
+    )
+    parser.add_argument(
+        "--preload", type=_numbers, default=(), metavar="ID,ID", help="load these models at once"
+    )
+    parser.add_argument("--capacity", type=_positive, default=64, help="requests at a time (64)")
+    parser.add_argument("--threads", type=_positive, default=1, help="per matrix product (1)")
+    parser.add_argument(
+        "--submit-receipts", type=_positive, default=256, metavar="N", help="submit at N receipts"
+    )
+    parser.add_argument(
+        "--submit-blocks",
+        type=_positive,
+        default=600,
+        metavar="N",
+        help="submit when the oldest receipt is N blocks old",
+    )
+    parser.add_argument("--log", choices=("error", "warn", "info", "debug"), default="info")
+    parser.set_defaults(run=_worker)
+
+
+def _add_train(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = subparsers.add_parser(
+        "train", help="fine-tune a LoRA adapter on a published Datanet version and index it"
+    )
+    _add_node(parser)
+    _add_base(parser)
+    parser.add_argument(
+        "--datanet",
+        type=_datanet,
+        action="append",
+        required=True,
+        metavar="ID[:VERSION]",
+        help="Datanet, its latest version by default; may be given several times",
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
+    parser.add_argument("--name", default="adapter", help="the adapter's name")
+    parser.add_argument("--rank", type=_positive, default=16, help="rank of the adapter (16)")
+    parser.add_argument("--alpha", type=float, help="LoRA's alpha (twice the rank)")
+    parser.add_argument("--epochs", type=_positive, default=8, help="passes over the records (8)")
+    parser.add_argument("--batch", type=_positive, default=8, help="records per step (8)")
+    parser.add_argument("--learning-rate", type=float, default=4e-3, help="peak (0.004)")
+    parser.add_argument("--held-out", type=float, default=0.04, help="share only measured (0.04)")
+    parser.add_argument("--seed", type=int, default=0, help="fixes everything that is drawn (0)")
+    parser.add_argument("--threads", type=_positive, help="cores to use (all)")
+    parser.add_argument(
+        "--coordinates", type=_positive, default=8192, help="of an influence code (8192)"
+    )
+    parser.add_argument("--layers", type=_positive, help="trace only the last N layers (all)")
+    parser.add_argument("--span-tokens", type=_positive, default=8, help="shortest span (8)")
+    parser.add_argument(
+        "--submit", type=int, metavar="MODEL", help="register the artifact for this proposal"
+    )
+    parser.add_argument(
+        "--key-uri", metavar="URI", help="secret of the model's owner; - asks stdin"
+    )
+    parser.set_defaults(run=_train)
+
+
+def _add_node(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--node", default="ws://127.0.0.1:9944", metavar="URL", help="of the node's JSON-RPC"
+    )
+
+
+def _add_base(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--base",
+        type=Path,
+        default=_embedded_base(),
+        metavar="PATH",
+        help="folder of the base model (the embedded one)",
+    )
+
+
+def _embedded_base() -> Path | None:
+    """Return the folder of the base model that is installed beside the node, if there is one."""
+    if find_spec("genesis") is None:
+        return None
+    folder = Path(str(files("genesis"))) / "base_model" / "open-nano"
+    return folder if (folder / "config.json").exists() else None
+
+
+def _worker(arguments: argparse.Namespace) -> int:
+    if not _is_complete(arguments):
+        return 1
+    from inference.worker.worker_command import run_worker
+
+    return run_worker(arguments)
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    if not _is_complete(arguments):
+        return 1
+    from inference.worker.train_command import run_train
+
+    return run_train(arguments)
+
+
+def _is_complete(arguments: argparse.Namespace) -> bool:
+    missing = [name for name in NEEDED if find_spec(name) is None]
+    if missing:
+        sys.stderr.write(
+            f"openledger: {', '.join(missing)} missing; "
+            "install the worker with pip install 'openledger-node[worker]'\n"
+        )
+    elif arguments.base is None:
+        sys.stderr.write("openledger: name the base model's folder with --base\n")
+    return not missing and arguments.base is not None
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is not positive")
+    return number
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(",") if part)
+
+
+def _datanet(text: str) -> tuple[int, int | None]:
+    datanet, _, version = text.partition(":")
+    return int(datanet), int(version) if version else None

@@ -1,0 +1,1 @@
+"""LoRA fine-tuning on the records of a Datanet, repeatable from its receipt."""

@@ -1,0 +1,19 @@
+"""What tests of several parts use."""
+
+from __future__ import annotations
+
+import pytest
+from dev_chain import DevChain
+from hypothesis import HealthCheck, settings
+
+# The suite shares its machine: examples are counted, never timed.
+settings.register_profile(
+    "suite", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("suite")
+
+
+@pytest.fixture
+def chain() -> DevChain:
+    """Return a development chain at genesis."""
+    return DevChain()
