@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from enum import IntEnum
+from itertools import islice
 from typing import Any, Protocol
 
 from runtime.frame.host import Host
@@ -22,6 +23,7 @@ from runtime.pallets.attribution.types import Duty, DutyStage, Method, Opening, 
 from runtime.primitives.errors import (
     DispatchFailure,
     InvalidTransaction,
+    Refusal,
     TransactionReason,
     ensure,
     invariant,
@@ -65,6 +67,7 @@ class Batches(Protocol):
 
     windows: StorageValue[Any]
     workers: StorageMap[bytes, Any]
+    active_workers: StorageMap[bytes, int]
 
     def batch(self, batch: int) -> Any:
         """Return a batch that exists."""
@@ -249,8 +252,11 @@ class Attribution(Pallet, index=13):
     methods: StorageMap[U16, Method] = storage_map(
         Hasher.TWOX_64_CONCAT, doc="Admitted ways of attributing."
     )
-    agenda: StorageMap[BlockNumber, tuple[BatchId, ...]] = storage_map(
-        Hasher.TWOX_64_CONCAT, default=(), doc="Batches to move on in a block."
+    agenda: StorageDoubleMap[BlockNumber, BatchId, None] = double_map(
+        Hasher.TWOX_64_CONCAT, Hasher.TWOX_64_CONCAT, doc="Batches to move on in a block."
+    )
+    oldest_agenda: StorageValue[BlockNumber] = value(
+        default=0, doc="The first block whose batches are not all moved on."
     )
     draws: StorageMap[BatchId, U8] = storage_map(
         Hasher.TWOX_64_CONCAT, default=0, doc="Draws of a batch that found nobody."
@@ -367,18 +373,18 @@ class Attribution(Pallet, index=13):
 
     def on_initialize(self, number: int) -> None:
         """Draw, count and finalise what is due; what exceeds the budget waits a block."""
-        due = self.agenda[number]
-        if not due:
-            return
-        self.agenda.remove(number)
-        for batch in due[:MAX_PER_BLOCK]:
-            try:
-                with self.host.transaction():
-                    self._advance(batch, number)
-            except DispatchFailure as failure:  # one batch never stops the chain; see `finalize`
-                self.deposit_event(Stuck(batch, str(failure)))
-        for batch in due[MAX_PER_BLOCK:]:
-            self._at(number + 1, batch)
+        block = self.oldest_agenda.get()
+        budget = MAX_PER_BLOCK
+        while block <= number:
+            due = [batch for batch, _ in islice(self.agenda.items_under(block), budget)]
+            for batch in due:
+                self.agenda.remove(block, batch)
+                self._move_on(batch, number)
+            budget -= len(due)
+            if not budget:
+                break
+            block += 1
+        self.oldest_agenda.put(block)
 
     def build_genesis(self, genesis: Any) -> None:
         """Admit the methods; ``{"allow_self_attestation": bool}`` on development chains."""
@@ -405,7 +411,7 @@ class Attribution(Pallet, index=13):
         return duty
 
     def _at(self, number: int, batch: int) -> None:
-        self.agenda.insert(number, (*self.agenda[number], batch))
+        self.agenda.insert(number, batch, None)
 
     def _admitted(self, tag: bytes, batch: int, check: Any) -> tuple[bytes, ...]:
         try:
@@ -474,10 +480,12 @@ class Attribution(Pallet, index=13):
             query = opening.report.query if opening.report else NO_CODE
             ensure(query == NO_CODE or _fits(query, layout), Error.WRONG_SHAPE)
             codes.append(query)
-            methods.append(opening.report.method if opening.report else 0)
-        ensure(len(frozenset(methods)) == 1, Error.UNKNOWN_METHOD)
+            if opening.report:
+                methods.append(opening.report.method)
+        ensure(len(frozenset(methods)) <= 1, Error.UNKNOWN_METHOD)
         reports = tuple(report_hash(o.report) if o.report else NO_REPORT for o in openings)
-        return Published(tuple(codes), reports, methods[0], self.draws[batch])
+        method = methods[0] if methods else 0
+        return Published(tuple(codes), reports, method, self.draws[batch])
 
     def _check_opening(self, found: Any, position: int, opening: Opening) -> None:
         receipt, report = opening.receipt, opening.report
@@ -524,6 +532,14 @@ class Attribution(Pallet, index=13):
 
     # What the chain does by itself.
 
+    def _move_on(self, batch: int, number: int) -> None:
+        """Advance a batch; one that cannot be never stops the chain, see `finalize`."""
+        try:
+            with self.host.transaction():
+                self._advance(batch, number)
+        except (DispatchFailure, Refusal) as failure:
+            self.deposit_event(Stuck(batch, str(failure)))
+
     def _advance(self, batch: int, number: int) -> None:
         duty = self.duties.get(batch)
         if duty is None:
@@ -539,13 +555,15 @@ class Attribution(Pallet, index=13):
         own = self.batches.workers[found.executor].validator
         owner = self.models.model(session.model).owner
         seed = self.session.mix.get()
-        seated = frozenset(w.validator for _, w in self.batches.workers.items() if not w.retiring)
         candidates = [
-            (v.account, v.stake) for v in self.session.validators.get() if v.account in seated
+            (v.account, v.stake)
+            for v in self.session.validators.get()
+            if self.batches.active_workers[v.account]
         ]
         excluded = (session.customer, own, owner)
         seats = draw(seed, batch, [c for c in candidates if c[0] not in excluded], self.seats)
-        self_attested = not seats and self.allow_self_attestation.get() and own in seated
+        alone = any(account == own for account, _ in candidates)
+        self_attested = not seats and self.allow_self_attestation.get() and alone
         if self_attested:
             seats = (own,)
         if not seats:

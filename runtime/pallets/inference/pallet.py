@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 from enum import IntEnum
+from itertools import islice
 from typing import Any, Protocol
 
 from runtime.frame.currency import STAKERS, TREASURY, Currency, HoldReason, pot_account
 from runtime.frame.host import Host
 from runtime.frame.origin import Origin, ensure_signed
 from runtime.frame.pallet import Const, Pallet, call, constant, event
-from runtime.frame.storage import StorageMap, StorageValue, storage_map, value
+from runtime.frame.storage import (
+    StorageDoubleMap,
+    StorageMap,
+    StorageValue,
+    double_map,
+    storage_map,
+    value,
+)
 from runtime.frame.weights import db
 from runtime.pallets.inference.types import (
     Batch,
@@ -52,8 +60,8 @@ OPEN = 10**18
 POT = pot_account("open/inf")
 """Holds what is claimable and the audit pot."""
 OWNERSHIP_TAG = b"openledger-worker-v1"
-MAX_PER_BLOCK = 8
-"""Sessions or batches that one block's hooks move on; the rest waits for the next block."""
+MAX_PER_BLOCK = 64
+"""Sessions that one block moves on by itself; the rest waits for the next block."""
 
 
 class ModelRegistry(Protocol):
@@ -263,6 +271,8 @@ class Error(IntEnum):
     """The worker submitted as many feeless batches as it may in this epoch. Submit larger ones."""
     NOT_DUE = 28
     """The session's time is not over."""
+    TOO_MANY_WORKERS = 29
+    """A validator has as many workers as it may. Retire one."""
 
 
 class Inference(Pallet, index=12):
@@ -295,6 +305,7 @@ class Inference(Pallet, index=12):
     payout_minimum: Const[Balance] = constant(
         OPEN // 1000, doc="Credits of this size are moved to their account at once."
     )
+    workers_per_validator: Const[U32] = constant(64, doc="Most workers of a validator.")
     duty_epoch: Const[BlockNumber] = constant(100, doc="Blocks over which quotas are counted.")
     batches_per_epoch: Const[U8] = constant(16, doc="Feeless batches of a worker in an epoch.")
 
@@ -311,10 +322,16 @@ class Inference(Pallet, index=12):
     sessions: StorageMap[SessionId, Session] = storage_map(
         Hasher.TWOX_64_CONCAT, doc="Sessions, kept after their end."
     )
-    deadlines: StorageMap[BlockNumber, tuple[SessionId, ...]] = storage_map(
+    deadlines: StorageDoubleMap[BlockNumber, SessionId, None] = double_map(
         Hasher.TWOX_64_CONCAT,
-        default=(),
+        Hasher.TWOX_64_CONCAT,
         doc="Sessions to move on in a block: from open to closing, from closing to closed.",
+    )
+    oldest_deadline: StorageValue[BlockNumber] = value(
+        default=0, doc="The first block whose deadlines are not all dealt with."
+    )
+    active_workers: StorageMap[AccountId, U32] = storage_map(
+        Hasher.BLAKE2_128_CONCAT, default=0, doc="Workers of a validator that do not retire."
     )
     next_batch: StorageValue[BatchId] = value(default=0, doc="Id of the next batch.")
     batches: StorageMap[BatchId, Batch] = storage_map(
@@ -367,6 +384,8 @@ class Inference(Pallet, index=12):
         validator = ensure_signed(origin)
         ensure(any(v.account == validator for v in self.validators.get()), Error.NOT_VALIDATOR)
         ensure(key not in self.workers, Error.WORKER_KNOWN)
+        active = self.active_workers[validator]
+        ensure(active < self.workers_per_validator, Error.TOO_MANY_WORKERS)
         _ensure_offer(endpoint, models)
         message = ownership_message(self._genesis(), key, validator)
         ensure(verify(proof, message, key), Error.BAD_PROOF)
@@ -389,6 +408,7 @@ class Inference(Pallet, index=12):
                 quota_used=0,
             ),
         )
+        self.active_workers.insert(validator, active + 1)
         self.deposit_event(WorkerRegistered(key, validator, endpoint))
 
     @call(index=1, weight=db(1, 1, 30))
@@ -415,8 +435,11 @@ class Inference(Pallet, index=12):
         Call it again when the last batch is settled to get the deposit back.
         """
         worker = self._validators_worker(origin, key)
+        ensure(not (worker.open_batches and worker.retiring), Error.WORKER_BUSY)
+        if not worker.retiring:
+            active = self.active_workers[worker.validator]
+            self.active_workers.insert(worker.validator, active - 1)
         if worker.open_batches:
-            ensure(not worker.retiring, Error.WORKER_BUSY)
             self.workers.insert(key, replace(worker, retiring=True))
             return
         self.currency.release(HoldReason.WORKER_DEPOSIT, worker.validator, worker.deposit)
@@ -497,7 +520,7 @@ class Inference(Pallet, index=12):
         key = ensure_signed(origin)
         found = self._session(session)
         ensure(found.executor == key, Error.NOT_EXECUTOR)
-        ensure(found.state != SessionState.CLOSED, Error.TOO_LATE)
+        ensure(self._takes_receipts(found), Error.TOO_LATE)
         self._check_batch(session, found, batch, voucher)
         worker = self._count_quota(self._worker(key))
         number = self.system.number.get()
@@ -558,7 +581,7 @@ class Inference(Pallet, index=12):
         worker = self.workers.get(signer)
         if found is None or worker is None or found.executor != signer:
             raise InvalidTransaction(TransactionReason.BAD_SIGNER, "not the session's worker")
-        if found.state == SessionState.CLOSED or batch.first_nonce <= found.settled_nonce:
+        if not self._takes_receipts(found) or batch.first_nonce <= found.settled_nonce:
             raise InvalidTransaction(TransactionReason.STALE, "late, or submitted before")
         if self._quota_used(worker) >= self.batches_per_epoch:
             raise InvalidTransaction(TransactionReason.EXHAUSTS_RESOURCES, "quota of this epoch")
@@ -632,14 +655,18 @@ class Inference(Pallet, index=12):
 
     def on_initialize(self, number: int) -> None:
         """Move on sessions whose time is over; what exceeds the budget waits for the next block."""
-        due = self.deadlines[number]
-        if not due:
-            return
-        self.deadlines.remove(number)
-        for session in due[:MAX_PER_BLOCK]:
-            self._advance(session)
-        for session in due[MAX_PER_BLOCK:]:
-            self._at(number + 1, session)
+        block = self.oldest_deadline.get()
+        budget = MAX_PER_BLOCK
+        while block <= number:
+            due = [session for session, _ in islice(self.deadlines.items_under(block), budget)]
+            for session in due:
+                self.deadlines.remove(block, session)
+                self._advance(session)
+            budget -= len(due)
+            if not budget:
+                break
+            block += 1
+        self.oldest_deadline.put(block)
 
     def build_genesis(self, genesis: Any) -> None:
         """Set the windows: ``{"windows": [commit, reveal, dispute, submit]}``."""
@@ -669,9 +696,14 @@ class Inference(Pallet, index=12):
                 found.state != SessionState.CLOSED or found.held == owed,
                 f"closed session {session} keeps money back",
             )
+        active: dict[bytes, int] = {}
+        for _, worker in self.workers.items():
+            active[worker.validator] = active.get(worker.validator, 0) + (not worker.retiring)
+        counted = {who: count for who, count in self.active_workers.items() if count}
+        invariant(counted == {w: c for w, c in active.items() if c}, "workers are miscounted")
         owed = sum(amount for _, amount in self.claimable.items())
         owed += sum(amount for _, amount in self.upkeep.items()) + self.audit_pot.get()
-        invariant(self.currency.free(POT) == owed, "the pot does not hold what is owed")
+        invariant(self.currency.free(POT) >= owed, "the pot does not hold what is owed")
 
     def _genesis(self) -> bytes:
         genesis: bytes = self.system.block_hash[0]
@@ -738,6 +770,11 @@ class Inference(Pallet, index=12):
             known = cluster.record < frozen.get(cluster.datanet, 0)
             ensure(known and self.records.canonical(cluster) == cluster, Error.BAD_CLUSTERS)
 
+    def _takes_receipts(self, found: Session) -> bool:
+        closing = found.state == SessionState.CLOSING
+        in_time = not closing or self.system.number.get() <= found.closes
+        return found.state != SessionState.CLOSED and in_time
+
     def _quota_used(self, worker: Worker) -> int:
         epoch = self.system.number.get() // self.duty_epoch
         return worker.quota_used if worker.quota_epoch == epoch else 0
@@ -749,7 +786,7 @@ class Inference(Pallet, index=12):
         return replace(worker, quota_epoch=epoch, quota_used=used + 1)
 
     def _at(self, number: int, session: int) -> None:
-        self.deadlines.insert(number, (*self.deadlines[number], session))
+        self.deadlines.insert(number, session, None)
 
     def _start_closing(self, session: int, found: Session) -> None:
         closes = self.system.number.get() + self.windows.get().submit
@@ -893,7 +930,7 @@ def _is_priced(price: Price, batch: ReceiptBatch) -> bool:
     The premium counts all tokens; their compute lies between that of prompts and of completions.
     """
     if price.premium == 0:
-        return batch.premium == 0
+        return batch.premium == 0 and batch.compute == 0
     tokens, rest = divmod(batch.premium, price.premium)
     bounds = (cost(price, tokens, 0).compute, cost(price, 0, tokens).compute)
     return rest == 0 and min(bounds) <= batch.compute <= max(bounds)

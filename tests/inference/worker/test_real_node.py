@@ -60,7 +60,7 @@ async def test_a_worker_registers_follows_blocks_and_is_told_refusals(node: str)
                 assert worker.validator == VALIDATOR.account_id
                 entries = await view.items("Inference", "Workers")
                 assert entries == [((WORKER.account_id,), worker)]
-                remark = encode_call("System", "remark", data=b"here")
+                remark = encode_call("System", "remark", remark=b"here")
                 events = await view.submit(remark, VALIDATOR)
                 assert event_named(events, "System", "ExtrinsicSuccess") is not None
                 with pytest.raises(ChainError) as refusal:
