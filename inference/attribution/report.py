@@ -13,7 +13,7 @@ from runtime.protocols.report import ClusterWeight, QueryCode, Report, Scored, S
 from runtime.protocols.weights import cluster_scores, span_bits, weights
 
 TOP_RECORDS = 16
-METHOD = 1
+METHOD = 0
 NOISE_FACTOR = 4
 """A listed record scores above this many times the median absolute score of all records."""
 NOISE_RECORDS = 64

@@ -148,18 +148,18 @@ def train(trainer: Trainer, checkpoint: Path, minutes: float, every: int = 100) 
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    started, before, recent = time.monotonic(), history.seconds, 0.0
+    started, before = time.monotonic(), history.seconds
+    recent: list[float] = []
     with Progress(*columns) as progress:
         task = progress.add_task("training", total=recipe.steps, completed=trainer.step)
         while trainer.step < recipe.steps and time.monotonic() - started < 60 * minutes:
-            recent += trainer.take_step()
+            recent.append(trainer.take_step())
             progress.update(task, advance=1)
             if trainer.step % every == 0 or trainer.step == recipe.steps:
                 history.seconds = before + time.monotonic() - started
-                spent = (trainer.step - 1) % every + 1
-                history.train.append((trainer.step, recent / spent))
+                history.train.append((trainer.step, sum(recent) / len(recent)))
                 history.held_out.append((trainer.step, trainer.held_out_loss(limit=24)))
-                recent = 0.0
+                recent.clear()
                 trainer.save(checkpoint)
                 progress.update(
                     task,

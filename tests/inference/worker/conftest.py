@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -19,9 +18,10 @@ from paid_world import (
     register,
     train_artifact,
 )
+from served import Served
 
 from inference.backbone.model import Backbone
-from inference.worker.worker import Worker, WorkerConfig, open_worker
+from inference.worker.worker import WorkerConfig, open_worker
 
 
 @pytest.fixture(scope="session")
@@ -36,14 +36,6 @@ def chain(trained: Trained) -> MemoryChain:
     register(made)
     open_session(made)
     return made
-
-
-@dataclass
-class Served:
-    """A worker that serves over real HTTP, and a client of it."""
-
-    worker: Worker
-    client: httpx.AsyncClient
 
 
 @pytest.fixture

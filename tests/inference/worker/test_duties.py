@@ -10,7 +10,6 @@ from typing import Any
 
 import httpx
 import trio
-from conftest import Served
 from memory_chain import MemoryChain
 from paid_world import (
     BOB,
@@ -28,6 +27,7 @@ from paid_world import (
     train_artifact,
     vouch,
 )
+from served import Served
 
 from inference.backbone.model import Backbone
 from inference.worker.dataset import fetch_dataset

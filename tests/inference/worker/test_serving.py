@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import trio
-from conftest import Served
 from memory_chain import MemoryChain
 from paid_world import EVE, OPEN, PRICE, WORKER, open_session, vouch
+from served import Served
 
 from runtime.protocols import receipt as receipts
 from runtime.protocols import voucher as vouchers
@@ -162,6 +162,19 @@ async def test_a_full_worker_says_so_and_spends_no_nonce(
     assert reply.headers["retry-after"] == "1"
     served.worker.serving._capacity = 4
     assert (await post(served, raw, vouch(chain, raw, 2))).status_code == 200
+
+
+async def test_a_worker_whose_node_stands_still_takes_no_requests(
+    served: Served, chain: MemoryChain
+) -> None:
+    served.worker.pulse._at -= 61
+    reply = await post(served, body(), vouch(chain, body(), 1))
+    assert (reply.status_code, reply.json()["error"]["code"]) == (503, "not_ready")
+    assert (await served.client.get("/health")).status_code == 503
+    chain.block()
+    await trio.sleep(0.1)
+    assert (await served.client.get("/health")).status_code == 200
+    assert (await post(served, body(), vouch(chain, body(), 1))).status_code == 200
 
 
 async def test_figures_models_and_health_are_told(served: Served, chain: MemoryChain) -> None:

@@ -1,0 +1,173 @@
+"""Launched models, loaded on demand: fetched by hash, checked against their roots, kept on disk."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+
+import trio
+
+from inference.adapters.errors import AdapterRefused
+from inference.adapters.store import AdapterStore
+from inference.attribution.attribution import Attribution
+from inference.backbone.model import Backbone
+from inference.worker.api_errors import ApiReason, ApiRefused
+from inference.worker.archive import ArtifactReason, ArtifactRefused
+from inference.worker.artifact import ArtifactParts, check_declared, open_parts, read_artifact
+from inference.worker.chain_view import ChainView
+from inference.worker.dataset import Portion, accepted_batches, portions_of
+from inference.worker.log import Log
+from runtime.pallets.models.types import Artifact, Model, Stage
+from runtime.primitives.hashing import blake2_256
+from runtime.protocols.ids import RecordId
+
+PREFIX = "model:"
+_LOG = Log("models")
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """A model that is ready: its adapter is in the store, its attribution in memory."""
+
+    id: int
+    name: str
+    adapter: bytes
+    manifest: bytes
+    schemas: dict[int, tuple[str, ...]]
+    portions: dict[int, tuple[Portion, ...]]
+    attribution: Attribution
+
+    def contributor(self, record: RecordId) -> bytes | None:
+        """Return the account that brought a record."""
+        for portion in self.portions.get(record.datanet, ()):
+            if portion.first <= record.record < portion.first + portion.count:
+                return portion.owner
+        return None
+
+
+class Library:
+    """The models of one base model; at most `most` have their attribution in memory."""
+
+    def __init__(
+        self, view: ChainView, backbone: Backbone, store: AdapterStore, folder: Path, most: int = 8
+    ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._view = view
+        self._backbone = backbone
+        self._store = store
+        self._folder = folder
+        self._most = most
+        self._loaded: OrderedDict[int, ServedModel] = OrderedDict()
+        self._names: dict[str, int] = {}
+        self._listed: tuple[int, list[tuple[int, Model]]] | None = None
+        self._loading = trio.Lock()
+
+    @property
+    def loaded(self) -> tuple[int, ...]:
+        """List the models in memory, least recently used first."""
+        return tuple(self._loaded)
+
+    async def catalogue(self) -> list[tuple[int, Model]]:
+        """List all launched models of the chain by id, as of the last finalised block."""
+        height = self._view.height
+        if self._listed is not None and self._listed[0] == height:
+            return self._listed[1]
+        found = [
+            (int(keys[0]), model)
+            for keys, model in await self._view.items("Models", "Models")
+            if model.stage == Stage.LAUNCHED
+        ]
+        self._names = {}
+        for number, model in sorted(found, key=lambda entry: entry[0]):
+            # Names are not unique: the first launched model of a name keeps it.
+            self._names.setdefault(model.name.decode(), number)
+        self._listed = height, sorted(found, key=lambda entry: entry[0])
+        return self._listed[1]
+
+    async def resolve(self, name: str) -> int:
+        """Return the model that a request names; raises UNKNOWN_MODEL."""
+        text = name.removeprefix(PREFIX)
+        if name.startswith(PREFIX) and text.isdecimal() and len(text) <= 10:
+            return int(text)
+        if name not in self._names:
+            await self.catalogue()
+        if name not in self._names:
+            raise ApiRefused(ApiReason.UNKNOWN_MODEL, f"no launched model is called {name!r}")
+        return self._names[name]
+
+    async def model(self, number: int) -> ServedModel:
+        """Return a model, loading it if need be.
+
+        Raises:
+            ApiRefused: UNKNOWN_MODEL for a model that never was launched.
+            ArtifactRefused, AdapterRefused, ChainError: it cannot be had.
+        """
+        async with self._loading:
+            if number not in self._loaded:
+                self._loaded[number] = await self._load(number)
+                while len(self._loaded) > self._most:
+                    self._loaded.popitem(last=False)
+            self._loaded.move_to_end(number)
+            return self._loaded[number]
+
+    async def _load(self, number: int) -> ServedModel:
+        model = await self._view.storage("Models", "Models", number)
+        # A deprecated model still answers the sessions that it has.
+        if model is None or model.artifact is None or model.stage < Stage.LAUNCHED:
+            raise ApiRefused(ApiReason.UNKNOWN_MODEL, f"model {number} is not launched")
+        started = trio.current_time()
+        blob = await self._blob(model.artifact)
+        parts, attribution = await trio.to_thread.run_sync(self._open, blob, model.artifact)
+        served = ServedModel(
+            id=number,
+            name=model.name.decode(),
+            adapter=model.artifact.roots.model,
+            manifest=model.artifact.manifest,
+            schemas=parts.fields_of,
+            portions=await self._portions(model),
+            attribution=attribution,
+        )
+        _LOG.info(
+            "model loaded",
+            model=number,
+            name=served.name,
+            adapter=served.adapter,
+            records=len(parts.records),
+            seconds=trio.current_time() - started,
+        )
+        return served
+
+    async def _blob(self, declared: Artifact) -> bytes:
+        """Read an artifact from disk, or fetch and keep it."""
+        path = trio.Path(self._folder) / f"{declared.manifest.hex()}.artifact"
+        if await path.exists():
+            kept = await path.read_bytes()
+            if blake2_256(kept) == declared.manifest:
+                return kept
+            _LOG.warning("kept artifact is damaged; fetching it again", hash=declared.manifest)
+        blob = await self._view.blob(declared.manifest)
+        if blake2_256(blob) != declared.manifest:
+            raise ArtifactRefused(ArtifactReason.WRONG_HASH, f"0x{declared.manifest.hex()}")
+        partial = path.with_suffix(".part")
+        await partial.write_bytes(blob)
+        await partial.rename(path)
+        return blob
+
+    def _open(self, blob: bytes, declared: Artifact) -> tuple[ArtifactParts, Attribution]:
+        parts = read_artifact(blob, declared.manifest)
+        check_declared(parts, declared)
+        try:
+            adapter = self._store.put_image(parts.image, declared.roots.model)
+        except AdapterRefused as error:
+            _LOG.error("adapter refused", reason=error.reason.name, detail=error.detail)
+            raise
+        return parts, open_parts(parts, self._backbone, adapter)
+
+    async def _portions(self, model: Model) -> dict[int, tuple[Portion, ...]]:
+        found = {}
+        for used in model.datanets:
+            version = await self._view.storage("Datanets", "Versions", used.datanet, used.version)
+            batches = await accepted_batches(self._view, used.datanet, version.batches)
+            found[used.datanet] = portions_of(batches)
+        return found

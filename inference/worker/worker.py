@@ -1,0 +1,207 @@
+"""The worker put together: one nursery, one engine, one book, one HTTP port."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import trio
+from hypercorn.config import Config
+from hypercorn.trio import serve
+
+from inference.adapters.store import AdapterStore
+from inference.backbone.model import Backbone
+from inference.request import Limits
+from inference.worker.attributing import Attributing
+from inference.worker.book import SessionBook
+from inference.worker.chain_view import ChainError, ChainView
+from inference.worker.committee import Committee
+from inference.worker.engine_room import EngineRoom
+from inference.worker.figures import Figures
+from inference.worker.http import HttpInterface
+from inference.worker.identity import engine_hash
+from inference.worker.library import Library
+from inference.worker.log import Log
+from inference.worker.pulse import Pulse
+from inference.worker.serving import STALE_SECONDS, Serving
+from inference.worker.submitting import SubmissionPolicy, Submitting
+from node.client.signing import KeyPair
+from runtime.primitives.keys import ss58_encode
+
+_LOG = Log("worker")
+_PATIENCE_SECONDS = 30.0
+_CATCH_UP_SECONDS = 2.0
+BOOK = "sessions.sqlite"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerConfig:
+    """Where a worker keeps its files, what it serves and when it submits."""
+
+    folder: Path
+    bind: str = "127.0.0.1:8000"
+    capacity: int = 64
+    threads: int = 1
+    limits: Limits = field(default_factory=Limits)
+    policy: SubmissionPolicy = field(default_factory=SubmissionPolicy)
+    preload: tuple[int, ...] = ()
+
+
+class Worker:
+    """The parts of a running worker; make one with `open_worker`."""
+
+    def __init__(
+        self, view: ChainView, backbone: Backbone, key: KeyPair, config: WorkerConfig
+    ) -> None:
+        self.view = view
+        self.key = key
+        self.figures = Figures()
+        self.pulse = Pulse()
+        self.stopping = trio.Event()
+        self.address = ""
+        store = AdapterStore(config.folder / "adapters", backbone)
+        self.book = SessionBook(config.folder / BOOK, view.genesis, key.account_id)
+        self.room = EngineRoom(backbone, store, config.limits, config.threads)
+        self.library = Library(view, backbone, store, config.folder / "models")
+        self.serving = Serving(
+            view,
+            self.library,
+            self.book,
+            self.room,
+            key,
+            self.figures,
+            self.pulse,
+            config.capacity,
+        )
+        self.attributing = Attributing(view, self.library, self.book)
+        self.submitting = Submitting(
+            view, self.book, self.attributing, key, self.figures, config.policy
+        )
+        self.committee = Committee(view, self.book, self.library, self.room, key, self.figures)
+        self._config = config
+        self._ready = False
+        self._measure()
+
+    def health(self) -> dict[str, Any]:
+        """Say whether requests are served, and how the worker does."""
+        running, waiting = self.room.load
+        return {
+            "ready": self._ready and self.pulse.age <= STALE_SECONDS and not self.stopping.is_set(),
+            "height": self.view.height,
+            "seconds_since_block": round(self.pulse.age, 1) if self._ready else None,
+            "key": ss58_encode(self.key.account_id),
+            "engine": f"0x{engine_hash(self.room.backbone).hex()}",
+            "models": list(self.library.loaded),
+            "running": running,
+            "waiting": waiting,
+        }
+
+    async def run(self, nursery: trio.Nursery) -> None:
+        """Start every part; returns when requests are served."""
+        if self.book.abandoned:
+            _LOG.warning("requests were cut off by a crash", vouchers=self.book.abandoned)
+        await nursery.start(self.room.run)
+        await nursery.start(self.serving.run)
+        await self._persistently(self.submitting.catch_up)
+        await self._persistently(self.committee.catch_up)
+        nursery.start_soon(self._follow)
+        nursery.start_soon(self.attributing.run, lambda: self.serving.answered)
+        nursery.start_soon(self.submitting.run, self.pulse)
+        nursery.start_soon(self.committee.run, self.pulse)
+        self.pulse.beat(self.view.height)
+        self.address = await self._listen(nursery)
+        self._ready = True
+        nursery.start_soon(self._preload)
+        _LOG.info(
+            "worker serves",
+            address=self.address,
+            key=ss58_encode(self.key.account_id),
+            height=self.view.height,
+            engine=engine_hash(self.room.backbone),
+        )
+
+    async def stop(self) -> None:
+        """Take no more requests, and wait for those that are being answered."""
+        self.stopping.set()
+        with trio.move_on_after(_PATIENCE_SECONDS):
+            while self.serving.under_way:
+                await trio.sleep(0.05)
+
+    async def _listen(self, nursery: trio.Nursery) -> str:
+        interface = HttpInterface(self.serving, self.library, self.book, self.figures, self.health)
+        config = Config()
+        config.bind = [self._config.bind]
+        config.accesslog = config.errorlog = None
+        config.graceful_timeout = 3.0
+        config.include_server_header = False
+
+        async def listen(*, task_status: Any) -> None:
+            await serve(
+                interface.application(),  # type: ignore[arg-type]
+                config,
+                shutdown_trigger=self.stopping.wait,
+                task_status=task_status,
+                mode="asgi",
+            )
+
+        addresses: list[str] = await nursery.start(listen)
+        return addresses[0]
+
+    async def _follow(self) -> None:
+        async with aclosing(self.view.heads()) as heads:
+            async for head in heads:
+                self.committee.note(head)
+                try:
+                    await self.submitting.note(head)
+                except Exception:  # the next start reads it from the chain
+                    _LOG.error("block not noted", trace=True, height=head.number)
+                self.pulse.beat(head.number)
+
+    async def _preload(self) -> None:
+        for number in self._config.preload:
+            try:
+                await self.library.model(number)
+            except Exception as error:  # a model that cannot be had must not stop the others
+                _LOG.error("model not loaded", model=number, cause=error)
+
+    async def _persistently(self, task: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            try:
+                await task()
+            except ChainError as error:
+                _LOG.warning("catching up waits for the node", cause=error)
+                await trio.sleep(_CATCH_UP_SECONDS)
+            else:
+                return
+
+    def _measure(self) -> None:
+        self.figures.gauges |= {
+            "openledger_worker_height": ("Last finalised block", lambda: self.view.height),
+            "openledger_worker_running": ("Requests in the engine", lambda: self.room.load[0]),
+            "openledger_worker_waiting": ("Requests in the queue", lambda: self.room.load[1]),
+            "openledger_worker_engine_crashes": ("Restarts", lambda: self.room.crashes),
+            "openledger_worker_models": ("Models loaded", lambda: len(self.library.loaded)),
+            "openledger_worker_judged": ("Batches being judged", lambda: self.committee.watched),
+        }
+
+
+@asynccontextmanager
+async def open_worker(
+    view: ChainView, backbone: Backbone, key: KeyPair, config: WorkerConfig
+) -> AsyncIterator[Worker]:
+    """Run a worker for the length of a block; then answers under way are finished first."""
+    worker = Worker(view, backbone, key, config)
+    try:
+        async with trio.open_nursery() as nursery:
+            await worker.run(nursery)
+            try:
+                yield worker
+            finally:
+                with trio.CancelScope(shield=True):
+                    await worker.stop()
+                nursery.cancel_scope.cancel()
+    finally:
+        worker.book.close()

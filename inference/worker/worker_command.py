@@ -1,0 +1,92 @@
+"""`openledger worker`: connect, register, serve until told to stop."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+from functools import partial
+
+import trio
+
+from inference.backbone.model import Backbone
+from inference.worker.chain_view import ChainError
+from inference.worker.failures import exit_status
+from inference.worker.log import Log, set_up
+from inference.worker.node_view import NodeView
+from inference.worker.registration import register
+from inference.worker.secrets_file import key_from_file, key_from_option
+from inference.worker.submitting import SubmissionPolicy
+from inference.worker.worker import WorkerConfig, open_worker
+from node.client.errors import Unreachable
+from node.client.rpc import NodeClient
+from node.client.signing import KeyPair
+
+_LOG = Log("worker")
+_LEAST_WAIT, _MOST_WAIT = 1.0, 30.0
+
+
+def run_worker(arguments: argparse.Namespace) -> int:
+    """Serve until SIGINT or SIGTERM; returns the exit status."""
+    set_up(arguments.log)
+    return exit_status(partial(_start, arguments))
+
+
+def _start(arguments: argparse.Namespace) -> None:
+    if arguments.key_uri is None:
+        keys = [key_from_file(arguments.key_file or arguments.base_path / "worker.key")]
+    else:
+        keys = [key_from_option(arguments.key_uri)]
+    if arguments.validator_uri is not None:
+        keys.append(key_from_option(arguments.validator_uri))
+    backbone = Backbone.load(arguments.base)
+    _LOG.info(
+        "base model loaded",
+        folder=arguments.base,
+        hash=backbone.content_hash,
+        context=backbone.config.max_position_embeddings,
+    )
+    trio.run(_run, arguments, keys, backbone)
+
+
+async def _run(arguments: argparse.Namespace, keys: list[KeyPair], backbone: Backbone) -> None:
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_serve, arguments, keys, backbone)
+            async for number in signals:
+                _LOG.info("stopping", signal=signal.Signals(number).name)
+                break
+            nursery.cancel_scope.cancel()
+
+
+async def _serve(arguments: argparse.Namespace, keys: list[KeyPair], backbone: Backbone) -> None:
+    wait = _LEAST_WAIT
+    while True:
+        try:
+            async with NodeClient.connect(arguments.node) as client:
+                _LOG.info("node found", url=arguments.node, genesis=client.genesis_hash)
+                await _work(arguments, NodeView(client), keys, backbone)
+        except* Unreachable as group:
+            _LOG.warning("node unreachable", retry_seconds=wait, cause=group.exceptions[0])
+        await trio.sleep(wait)
+        wait = min(_MOST_WAIT, 2 * wait)
+
+
+async def _work(
+    arguments: argparse.Namespace, view: NodeView, keys: list[KeyPair], backbone: Backbone
+) -> None:
+    endpoint = arguments.endpoint or f"http://{arguments.host}:{arguments.port}"
+    key, validator = keys[0], keys[1] if len(keys) > 1 else None
+    try:
+        await register(view, key, validator, endpoint, arguments.models, arguments.capacity)
+    except ChainError as error:
+        _LOG.error("registration refused", cause=error)
+    config = WorkerConfig(
+        folder=arguments.base_path,
+        bind=f"{arguments.host}:{arguments.port}",
+        capacity=arguments.capacity,
+        threads=arguments.threads,
+        policy=SubmissionPolicy(arguments.submit_receipts, arguments.submit_blocks),
+        preload=arguments.preload,
+    )
+    async with open_worker(view, backbone, key, config):
+        await trio.sleep_forever()
