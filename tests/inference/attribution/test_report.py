@@ -71,7 +71,7 @@ def test_the_first_difference_is_named(
         "clusters[0]: the report says cluster": replace(
             report, clusters=(replace(heaviest, weight=heaviest.weight - 1), *report.clusters[1:])
         ),
-        "method: the report says 2, exact is 1": replace(report, method=2),
+        "method: the report says 2, exact is 0": replace(report, method=2),
     }
     for message, changed in forged.items():
         found = verify_report(attributor, report.query, changed, *answer)
