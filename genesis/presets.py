@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from genesis.accounts import ALICE, ALICE_CONSENSUS, ALICE_STASH, DEVELOPMENT_ACCOUNTS
-from genesis.base_model import OPEN_NANO, open_nano_manifest
+from genesis.base_model import open_nano_manifest
 from genesis.spec import ChainSpec, ChainType, Consensus, Genesis, InvalidChainSpec
 from runtime.primitives.keys import ss58_encode
 
@@ -19,12 +19,6 @@ COMMIT_BLOCKS = 5
 REVEAL_BLOCKS = 5
 DISPUTE_BLOCKS = 10
 SUBMIT_BLOCKS = 10
-
-
-def _base_models() -> list[list[str]]:
-    if not (OPEN_NANO / "model.safetensors").exists():
-        return []
-    return [["open-nano", f"0x{open_nano_manifest().hex()}", str(COMPUTE_CAP)]]
 
 
 def _development_genesis() -> dict[str, Any]:
@@ -44,7 +38,7 @@ def _development_genesis() -> dict[str, Any]:
             ]
         },
         "sudo": {"key": ss58_encode(ALICE.account)},
-        "models": {"bases": _base_models()},
+        "models": {"bases": [["open-nano", f"0x{open_nano_manifest().hex()}", str(COMPUTE_CAP)]]},
         "inference": {"windows": [COMMIT_BLOCKS, REVEAL_BLOCKS, DISPUTE_BLOCKS, SUBMIT_BLOCKS]},
         "attribution": {"allow_self_attestation": True},
     }

@@ -3,7 +3,6 @@
 import hashlib
 import lzma
 import re
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -220,9 +219,3 @@ def write_corpus(cache: Path, target: Path) -> dict[str, int]:
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes(lzma.compress(text.encode(), preset=9 | lzma.PRESET_EXTREME))
     return taken
-
-
-if __name__ == "__main__":
-    sizes = write_corpus(Path(sys.argv[1]), Path(sys.argv[2]))
-    for name, size in sizes.items():
-        print(f"{name:28} {size:>12,}")

@@ -31,7 +31,12 @@ from typing import Any, ClassVar, Generic, TypeVar, dataclass_transform
 
 from runtime.frame.host import Host
 from runtime.frame.storage import StorageItem
-from runtime.primitives.errors import InvariantViolation
+from runtime.primitives.errors import (
+    DispatchFailure,
+    InvalidTransaction,
+    InvariantViolation,
+    TransactionReason,
+)
 from runtime.primitives.scale import field_types
 from runtime.primitives.types import Weight
 
@@ -244,6 +249,15 @@ def errors(cls: type[Pallet]) -> dict[int, ErrorInfo]:
         return {}
     docs = member_docs(cls.Error)
     return {int(e): ErrorInfo(int(e), pascal(e.name), docs.get(e.name, "")) for e in cls.Error}
+
+
+def refusal(cls: type[Pallet], failure: DispatchFailure) -> InvalidTransaction:
+    """Refuse a duty for an error of its pallet, by name and text, before a block carries it."""
+    code: int = failure.error.value
+    info = errors(cls)[code]
+    return InvalidTransaction(
+        TransactionReason.CUSTOM, f"{cls.NAME}.{info.name}: {info.docs}", code
+    )
 
 
 @once

@@ -12,11 +12,16 @@ import time
 import urllib.request
 import venv
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.clients.settled_chain import settled
+
+__all__ = ["settled"]
 
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
@@ -49,12 +54,18 @@ class Node:
 
 @pytest.fixture(scope="session")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
-    log = tmp_path_factory.mktemp("node") / "log"
+    with running_node(tmp_path_factory.mktemp("node") / "log", "--dev", "--tmp") as running:
+        yield running
+
+
+@contextmanager
+def running_node(log: Path, *arguments: str) -> Iterator[Node]:
+    """Start a node in a process of its own; it has to stop in order at the end."""
     running = Node(_free_port())
-    arguments = ["--dev", "--tmp", "--no-prometheus", "--rpc-port", str(running.port)]
+    options = ["--no-prometheus", "--rpc-port", str(running.port), *arguments]
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [str(Path(sys.executable).with_name("openledger")), "node", *arguments],
+            [str(Path(sys.executable).with_name("openledger")), "node", *options],
             stdout=output,
             stderr=subprocess.STDOUT,
             cwd=ROOT,

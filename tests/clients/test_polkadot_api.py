@@ -6,16 +6,19 @@ from typing import Any
 import pytest
 
 from tests.clients.conftest import HERE, Node, flow, node_program
+from tests.clients.settled_chain import Settled
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
+FERDIE = "5CiPPseXPECbkjWCa6MnjNokrgYjMqmKndv2rSnekmSK2DjL"
 ALICE = "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY"
 
 
 @pytest.fixture(scope="module")
-def seen(node: Node, javascript: Path) -> dict[str, Any]:
+def seen(node: Node, settled: Settled, javascript: Path) -> dict[str, Any]:
     """Run the whole flow once; each test looks at a part of what the client saw."""
-    return flow([node_program(), str(HERE / "js" / "polkadot_api.mjs"), node.websocket], javascript)
+    script = str(HERE / "js" / "polkadot_api.mjs")
+    return flow([node_program(), script, node.websocket, settled.facts()], javascript)
 
 
 def test_it_connects_and_knows_the_chain(seen: dict[str, Any], node: Node) -> None:
@@ -106,3 +109,65 @@ def test_every_plain_item_of_every_pallet_is_read(seen: dict[str, Any]) -> None:
     values = seen["readsEveryPallet"]
     for item in ("timestamp.now", "balances.totalIssuance", "sudo.key", "datanets.nextDatanet"):
         assert item in values
+
+
+def test_the_events_of_a_settlement_are_decoded_and_sum_to_the_fee(
+    seen: dict[str, Any], settled: Settled
+) -> None:
+    events = seen["readsASettlement"]
+    paid = [event for event in events if event["name"] == "Paid"]
+    assert all(e["fields"] == ["batch", "role", "account", "datanet", "amount"] for e in paid)
+    told = [(role, account, amount) for _, role, account, _, amount in values(paid)]
+    assert told == [(part.role, part.account, part.amount) for part in settled.paid]
+    assert {batch for batch, *_ in values(paid)} == {str(settled.batch)}
+    fee = settled.compute + settled.premium
+    assert sum(int(amount) for *_, amount in values(paid)) == fee
+    assert {"Executor", "Committee", "Contributor", "Owner"} <= {
+        role for _, role, *_ in values(paid)
+    }
+    (last,) = [event for event in events if event["name"] == "Settled"]
+    assert last["fields"] == ["batch", "session", "compute", "premium"]
+    sums = [settled.batch, settled.session, settled.compute, settled.premium]
+    assert last["values"] == [str(number) for number in sums]
+
+
+def test_storage_of_our_pallets_is_decoded(seen: dict[str, Any], settled: Settled) -> None:
+    told = seen["readsOurStorage"]
+    assert (told["datanet"]["name"], told["datanet"]["schema"]) == ("manuals", ["title", "text"])
+    assert told["version"]["licences"] == ["CC0-1.0"]
+    assert [found["records"] for found in told["contributors"]] == [3, 3]
+    assert (told["model"]["name"], told["model"]["stage"]) == ("manual-writer", "Launched")
+    assert told["model"]["artifact"]["layout"] == ["4", "4"]
+    assert told["batch"]["state"] == "Settled"
+    weights = [cluster["weight"] for cluster in told["batch"]["summary"]["clusters"]]
+    assert weights == ["900,000", "100,000"]
+    assert (told["duty"]["selfAttested"], told["duty"]["stage"]) == (True, "Closed")
+    session = told["session"]
+    spent = number(session["escrow"]) - number(session["held"])
+    assert spent == number(session["settledTotal"]) == settled.compute + settled.premium
+
+
+def test_constants_and_errors_of_our_pallets_have_their_texts(seen: dict[str, Any]) -> None:
+    told = seen["readsConstantsAndErrors"]
+    assert int(told["deposit"]) == 10 * 10**18
+    assert told["docs"] == "Held while a Datanet exists."
+    assert told["error"] == "Another Datanet has this name. Choose another."
+
+
+def test_it_calls_our_pallets_and_is_told_their_errors(seen: dict[str, Any]) -> None:
+    told = seen["callsOurPallets"]
+    assert told["error"] is None
+    assert "datanets.Created" in told["events"]
+    assert (told["stored"]["name"], told["stored"]["owner"]) == (told["name"], FERDIE)
+    error = told["again"]["error"]
+    assert (error["section"], error["name"]) == ("datanets", "NameTaken")
+    assert error["docs"] == "Another Datanet has this name. Choose another."
+    assert told["again"]["events"][-1] == "system.ExtrinsicFailed"
+
+
+def values(events: list[dict[str, Any]]) -> list[list[Any]]:
+    return [event["values"] for event in events]
+
+
+def number(text: str) -> int:
+    return int(text.replace(",", ""))

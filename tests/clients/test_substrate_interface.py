@@ -6,17 +6,19 @@ from typing import Any
 import pytest
 
 from tests.clients.conftest import HERE, Node, flow
+from tests.clients.settled_chain import Settled
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
+FERDIE = "5CiPPseXPECbkjWCa6MnjNokrgYjMqmKndv2rSnekmSK2DjL"
 ALICE = "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY"
 
 
 @pytest.fixture(scope="module")
-def seen(node: Node, python_client: Path) -> dict[str, Any]:
+def seen(node: Node, settled: Settled, python_client: Path) -> dict[str, Any]:
     """Run the whole flow once; each test looks at a part of what the client saw."""
     script = str(HERE / "py" / "substrate_interface.py")
-    return flow([str(python_client), script, node.websocket], HERE)
+    return flow([str(python_client), script, node.websocket, settled.facts()], HERE)
 
 
 def test_it_connects_and_knows_the_chain(seen: dict[str, Any], node: Node) -> None:
@@ -86,3 +88,54 @@ def test_every_plain_item_of_every_pallet_is_read(seen: dict[str, Any]) -> None:
     values = seen["reads_every_pallet"]
     for item in ("Timestamp.Now", "Balances.TotalIssuance", "Sudo.Key", "Datanets.NextDatanet"):
         assert item in values
+
+
+def test_the_events_of_a_settlement_are_decoded_and_sum_to_the_fee(
+    seen: dict[str, Any], settled: Settled
+) -> None:
+    events = seen["reads_a_settlement"]
+    paid = [event["values"] for event in events if event["name"] == "Paid"]
+    told = [(part["role"], part["account"], str(part["amount"])) for part in paid]
+    assert told == [(part.role, part.account, part.amount) for part in settled.paid]
+    assert {part["batch"] for part in paid} == {settled.batch}
+    assert sum(part["amount"] for part in paid) == settled.compute + settled.premium
+    (last,) = [event["values"] for event in events if event["name"] == "Settled"]
+    assert last == {
+        "batch": settled.batch,
+        "session": settled.session,
+        "compute": settled.compute,
+        "premium": settled.premium,
+    }
+
+
+def test_storage_of_our_pallets_is_decoded(seen: dict[str, Any], settled: Settled) -> None:
+    told = seen["reads_our_storage"]
+    assert (told["datanet"]["name"], told["datanet"]["schema"]) == ("manuals", ["title", "text"])
+    assert told["version"]["licences"] == ["CC0-1.0"]
+    assert [records for _, records in told["contributors"]] == [3, 3]
+    assert (told["model"]["name"], told["model"]["stage"]) == ("manual-writer", "Launched")
+    assert told["model"]["artifact"]["layout"] == [4, 4]
+    assert told["batch"]["state"] == "Settled"
+    weights = [cluster["weight"] for cluster in told["batch"]["summary"]["clusters"]]
+    assert weights == [900_000, 100_000]
+    assert (told["duty"]["self_attested"], told["duty"]["stage"]) == (True, "Closed")
+    session = told["session"]
+    spent = session["escrow"] - session["held"]
+    assert spent == session["settled_total"] == settled.compute + settled.premium
+
+
+def test_constants_and_errors_of_our_pallets_have_their_texts(seen: dict[str, Any]) -> None:
+    told = seen["reads_constants_and_errors"]
+    assert told["deposit"] == 10 * 10**18
+    assert told["error"] == "Another Datanet has this name. Choose another."
+
+
+def test_it_calls_our_pallets_and_is_told_their_errors(seen: dict[str, Any]) -> None:
+    told = seen["calls_our_pallets"]
+    assert told["success"]
+    assert "Datanets.Created" in told["events"]
+    assert (told["stored"]["name"], told["stored"]["owner"]) == (told["name"], FERDIE)
+    assert told["again"]["success"] is False
+    error = told["again"]["error"]
+    assert (error["type"], error["name"]) == ("Module", "NameTaken")
+    assert error["docs"] == ["Another Datanet has this name. Choose another."]

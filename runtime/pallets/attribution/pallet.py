@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from runtime.frame.host import Host
 from runtime.frame.origin import Origin, ensure_root, ensure_signed
-from runtime.frame.pallet import Const, Pallet, call, constant, event
+from runtime.frame.pallet import Const, Pallet, call, constant, event, refusal
 from runtime.frame.storage import (
     StorageDoubleMap,
     StorageMap,
@@ -22,9 +22,7 @@ from runtime.frame.weights import db
 from runtime.pallets.attribution.types import Duty, DutyStage, Method, Opening, Published
 from runtime.primitives.errors import (
     DispatchFailure,
-    InvalidTransaction,
     Refusal,
-    TransactionReason,
     ensure,
     invariant,
 )
@@ -417,9 +415,7 @@ class Attribution(Pallet, index=13):
         try:
             who = check()
         except DispatchFailure as failure:
-            raise InvalidTransaction(
-                TransactionReason.CUSTOM, str(failure), failure.error.value
-            ) from failure
+            raise refusal(type(self), failure) from failure
         return (tag + batch.to_bytes(8, "little") + who,)
 
     # Duties: each check raises DispatchFailure and is made again when the call is dispatched.

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from runtime.frame.currency import STAKERS, TREASURY, Currency, HoldReason, pot_account
 from runtime.frame.host import Host
 from runtime.frame.origin import Origin, ensure_signed
-from runtime.frame.pallet import Const, Pallet, call, constant, event
+from runtime.frame.pallet import Const, Pallet, call, constant, event, refusal
 from runtime.frame.storage import (
     StorageDoubleMap,
     StorageMap,
@@ -588,9 +588,7 @@ class Inference(Pallet, index=12):
         try:
             self._check_batch(session, found, batch, voucher)
         except DispatchFailure as failure:
-            raise InvalidTransaction(
-                TransactionReason.CUSTOM, str(failure), failure.error.value
-            ) from failure
+            raise refusal(type(self), failure) from failure
         return (b"receipts" + session.to_bytes(8, "little"),)
 
     # What the judging pallet calls follows.

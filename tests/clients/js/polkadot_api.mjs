@@ -2,7 +2,8 @@
 import { createRequire } from 'node:module';
 import { pathToFileURL } from 'node:url';
 
-const [endpoint] = process.argv.slice(2);
+const [endpoint, told] = process.argv.slice(2);
+const settled = JSON.parse(told);
 const installed = createRequire(`${process.cwd()}/package.json`);
 const load = async (name) => {
   const found = installed.resolve(name);
@@ -157,6 +158,52 @@ const flows = {
       }
     }
     return values;
+  },
+
+  async readsASettlement() {
+    const records = await (await api.at(settled.block)).query.system.events();
+    return records.filter(({ event }) => event.section === 'inference').map(({ event }) => ({
+      name: event.method, fields: event.data.names,
+      values: event.data.map((value) => (value.isNone ? null : value.toString())),
+    }));
+  },
+
+  async readsOurStorage() {
+    const { datanet, model, session, batch } = settled;
+    return {
+      datanet: (await api.query.datanets.datanets(datanet)).toHuman(),
+      version: (await api.query.datanets.versions(datanet, 0)).toHuman(),
+      model: (await api.query.models.models(model)).toHuman(),
+      session: (await api.query.inference.sessions(session)).toHuman(),
+      batch: (await api.query.inference.batches(batch)).toHuman(),
+      duty: (await api.query.attribution.duties(batch)).toHuman(),
+      contributors: (await api.query.datanets.contributors.entries(datanet)).map(([key, value]) => (
+        { account: key.args[1].toString(), records: value.unwrap().records.toNumber() }
+      )),
+    };
+  },
+
+  async readsConstantsAndErrors() {
+    const { creationDeposit } = api.consts.datanets;
+    return {
+      deposit: creationDeposit.toString(), docs: creationDeposit.meta.docs.join(' '),
+      error: api.errors.datanets.NameTaken.meta.docs.join(' '),
+    };
+  },
+
+  async callsOurPallets() {
+    const ferdie = new Keyring({ type: 'sr25519' }).addFromUri('//Ferdie');
+    const policy = { open: true, bondPerRecord: UNIT / 10n, minBond: UNIT };
+    const create = (name) => api.tx.datanets.create(name, ['title', 'text'], policy);
+    const name = `javascript ${Date.now()}`;
+    const created = await submit(create(name), ferdie);
+    const id = (await api.query.datanets.names(name)).unwrap();
+    const stored = (await api.query.datanets.datanets(id)).unwrap();
+    const again = await submit(create(settled.name), ferdie);
+    return {
+      name, error: created.error, events: created.events, stored: stored.toHuman(),
+      again: { error: again.error, events: again.events },
+    };
   },
 };
 

@@ -16,6 +16,8 @@ SCHEMES = {
     "sr25519": KeypairType.SR25519,
     "ed25519": KeypairType.ED25519,
 }
+SETTLED: dict[str, Any] = {}
+"""Where the settled batch is: its block and ids."""
 
 
 def connects(chain: SubstrateInterface) -> Any:
@@ -137,6 +139,59 @@ def reads_every_pallet(chain: SubstrateInterface) -> Any:
     return values
 
 
+def reads_a_settlement(chain: SubstrateInterface) -> Any:
+    found = [event.value for event in chain.get_events(SETTLED["block"])]
+    return [
+        {"name": event["event_id"], "values": event["attributes"]}
+        for event in found
+        if event["module_id"] == "Inference"
+    ]
+
+
+def reads_our_storage(chain: SubstrateInterface) -> Any:
+    datanet, batch = SETTLED["datanet"], SETTLED["batch"]
+    contributors = chain.query_map("Datanets", "Contributors", [datanet])
+    return {
+        "datanet": chain.query("Datanets", "Datanets", [datanet]).value,
+        "version": chain.query("Datanets", "Versions", [datanet, 0]).value,
+        "model": chain.query("Models", "Models", [SETTLED["model"]]).value,
+        "session": chain.query("Inference", "Sessions", [SETTLED["session"]]).value,
+        "batch": chain.query("Inference", "Batches", [batch]).value,
+        "duty": chain.query("Attribution", "Duties", [batch]).value,
+        "contributors": [[who.value, found.value["records"]] for who, found in contributors],
+    }
+
+
+def reads_constants_and_errors(chain: SubstrateInterface) -> Any:
+    error = chain.get_metadata_error("Datanets", "NameTaken")
+    return {
+        "deposit": chain.get_constant("Datanets", "CreationDeposit").value,
+        "error": " ".join(error.docs),
+    }
+
+
+def calls_our_pallets(chain: SubstrateInterface) -> Any:
+    def create(name: str) -> Any:
+        policy = {"open": True, "bond_per_record": UNIT // 10, "min_bond": UNIT}
+        arguments = {"name": name, "schema": ["title", "text"], "policy": policy}
+        return chain.compose_call("Datanets", "create", arguments)
+
+    ferdie = Keypair.create_from_uri("//Ferdie")
+    name = f"python {time.time_ns()}"
+    created = submit(chain, create(name), ferdie)
+    datanet = chain.query("Datanets", "Names", [name]).value
+    again = submit(chain, create(SETTLED["name"]), ferdie)
+    return {
+        "name": name,
+        "success": created.is_success,
+        "events": [
+            f"{e.value['module_id']}.{e.value['event_id']}" for e in created.triggered_events
+        ],
+        "stored": chain.query("Datanets", "Datanets", [datanet]).value,
+        "again": {"success": again.is_success, "error": again.error_message},
+    }
+
+
 def transfer(chain: SubstrateInterface, name: str, target: str, value: int) -> Any:
     return chain.compose_call("Balances", name, {"dest": target, "value": value})
 
@@ -157,8 +212,13 @@ FLOWS = (
     reads_an_old_block,
     pages_through_a_map,
     reads_every_pallet,
+    reads_a_settlement,
+    reads_our_storage,
+    reads_constants_and_errors,
+    calls_our_pallets,
 )
 
 if __name__ == "__main__":
+    SETTLED |= json.loads(sys.argv[2])
     with SubstrateInterface(url=sys.argv[1]) as connection:
         print(json.dumps({run.__name__: run(connection) for run in FLOWS}))
