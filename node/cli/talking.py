@@ -1,12 +1,13 @@
 """Running a command against a node: what it asks, what it prints, with which status it ends.
 
-0 done    1 something here is wrong    2 wrong use of the command
-3 the chain refuses    4 the node cannot be reached    5 a receipt or a blob does not hold
+Statuses: 0 done, 1 something here is wrong, 2 wrong use of the command, 3 the chain refuses,
+4 the node cannot be reached, 5 a receipt or a blob does not hold, 130 stopped from the keyboard.
 """
 
 from __future__ import annotations
 
 import argparse
+import errno
 import sys
 from collections.abc import Awaitable, Callable
 
@@ -19,12 +20,13 @@ from node.cli.contribution import BlobMismatch
 from node.cli.output import Output
 from node.client.errors import CallError, ClientError, DispatchError, Refused
 from node.client.rpc import NodeClient
+from node.errors import NodeError
 from runtime.primitives.errors import Refusal
 from runtime.primitives.scale import EncodeError
 from runtime.protocols.receipt import ReceiptRefusal
 from runtime.protocols.voucher import VoucherRefusal
 
-FAILED, REFUSED, UNREACHABLE, UNPROVEN = 1, 3, 4, 5
+FAILED, REFUSED, UNREACHABLE, UNPROVEN, INTERRUPTED = 1, 3, 4, 5, 130
 Action = Callable[[argparse.Namespace, Chain, Output], Awaitable[None]]
 
 
@@ -60,6 +62,8 @@ async def _run(action: Action, arguments: argparse.Namespace) -> None:
 def refused(error: BaseException) -> tuple[int, str] | None:
     """Return the exit status and the line for a person; None for a fault of our own."""
     if isinstance(error, BaseExceptionGroup):
+        if error.subgroup(KeyboardInterrupt) is not None:
+            return INTERRUPTED, "stopped"
         found = {refused(inner) for inner in error.exceptions}
         return next(iter(found)) if len(found) == 1 else None
     match error:
@@ -73,7 +77,9 @@ def refused(error: BaseException) -> tuple[int, str] | None:
             return UNREACHABLE, str(error)
         case AnswerRefusal() | ReceiptRefusal() | VoucherRefusal() | BlobMismatch():
             return UNPROVEN, str(error)
-        case Refusal() | EncodeError():
+        case OSError() if error.errno == errno.EADDRINUSE:
+            return FAILED, "the port is in use; choose another with --port"
+        case Refusal() | NodeError() | EncodeError() | OSError():
             return FAILED, str(error)
         case _:
             return None

@@ -6,10 +6,10 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from sample_report import sample_report
 
 from examples.demo.page import render
 from examples.demo.sankey import exact, short
+from tests.examples.sample_report import sample_report
 
 VOID = {"meta", "br", "img", "link", "hr"}
 

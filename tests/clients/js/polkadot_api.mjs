@@ -164,7 +164,7 @@ const flows = {
     const records = await (await api.at(settled.block)).query.system.events();
     return records.filter(({ event }) => event.section === 'inference').map(({ event }) => ({
       name: event.method, fields: event.data.names,
-      values: event.data.map((value) => (value.isNone ? null : value.toString())),
+      values: event.data.map((value) => (value.toJSON() === null ? null : value.toString())),
     }));
   },
 

@@ -10,11 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import executor as executors
 import httpx
 import pytest
 import trio
-from executor import GENESIS, OUTPUT, PRICE, SESSION, TEXT, VOUCHERS, WORKER, Executor
 
 from node.cli.answer import check_proof, parse_proof
 from node.cli.local_http import Handler, serve
@@ -22,6 +20,17 @@ from node.cli.proxy import MAX_BODY, PaidSession, Proxy
 from node.cli.voucher_purse import Purse
 from node.client.signing import from_uri
 from runtime.pallets.inference.types import Session, SessionState
+from tests.node.cli import executor as executors
+from tests.node.cli.executor import (
+    GENESIS,
+    OUTPUT,
+    PRICE,
+    SESSION,
+    TEXT,
+    VOUCHERS,
+    WORKER,
+    Executor,
+)
 
 BODY = {"model": "model:0", "prompt": "ls(1)\n", "max_tokens": 4}
 FEE = 9 * 10 + 4 * 20 + 13 * 40
