@@ -18,6 +18,7 @@ from examples.demo.accounting import check
 from examples.demo.journal import Journal
 from examples.demo.people import CUSTOMER, WORKER_URI
 from examples.demo.processes import Process, free_port
+from examples.demo.sankey import exact
 from examples.demo.screen import Screen
 from examples.demo.settings import DATANETS, Settings, node_command, worker_command
 from examples.demo.settings import chain as chain_of
@@ -144,7 +145,7 @@ async def _story(stage: Stage) -> dict[str, Any]:
     screen.step(3, "A worker serves it; a customer opens a paid session")
     await stage.start_worker()
     session = await talk.open_session(chain, settings, number)
-    screen.note(f"{CUSTOMER} escrows {settings.escrow} planck in session {session}")
+    screen.note(f"{CUSTOMER} escrows {exact(settings.escrow)} OPEN in session {session}")
     screen.step(4, "Paid prompts: a voucher for each request, a receipt with each answer")
     prompts = _prompts(settings, shelves)
     answers, explained = await talk.ask_all(chain, settings, session, prompts, screen)

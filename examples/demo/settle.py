@@ -9,6 +9,7 @@ from typing import Any
 from examples.demo.accounting import Balance, Books, keep_books
 from examples.demo.journal import Journal
 from examples.demo.people import ACCOUNTS, CUSTOMER, VALIDATOR, WORKER_URI, key
+from examples.demo.sankey import exact
 from examples.demo.screen import Screen
 from examples.demo.steady import SteadyChain, insist
 from node.client.signing import from_uri
@@ -71,7 +72,7 @@ async def _settled(journal: Journal, batch: int, screen: Screen) -> bool:
     with screen.waiting("commit, reveal, dispute window"):
         await _judged(journal, batch)
     block, settled = await journal.until("Inference", "Settled", same)
-    screen.note(f"block {block}: {settled.compute + settled.premium} planck are settled")
+    screen.note(f"block {block}: {exact(settled.compute + settled.premium)} OPEN are settled")
     return bool(drawn.self_attested)
 
 

@@ -11,6 +11,7 @@ import httpx
 import trio
 
 from examples.demo.people import CUSTOMER, VOUCHER_URI, WORKER_URI, key
+from examples.demo.sankey import exact
 from examples.demo.screen import Screen
 from examples.demo.settings import Settings
 from examples.demo.steady import PAUSE, SteadyChain
@@ -87,7 +88,7 @@ async def ask_all(
                 answers.append(answer)
                 screen.note(
                     f"receipt {answer.nonce} verified: {answer.prompt_tokens} + "
-                    f"{len(answer.output_ids)} tokens, {answer.fee} planck"
+                    f"{len(answer.output_ids)} tokens, {exact(answer.fee)} OPEN"
                 )
             explained = [await _attribution(client, base, answer) for answer in answers]
             nursery.cancel_scope.cancel()
