@@ -36,14 +36,14 @@ fix: setup             ## what can be mended automatically
 	$(BIN)/ruff check --fix .
 
 fuzz: setup            ## property tests with many more examples
-	HYPOTHESIS_PROFILE=deep $(PYTEST) -m 'not gpu and not e2e' --numprocesses 2
+	$(PYTEST) -m 'not gpu and not e2e' --numprocesses 2 --hypothesis-profile deep
 
 bench: setup           ## every figure of docs/measurements, with floors and peers
 	$(BIN)/python -m benches
 
 gpu: setup             ## GPU tests first, then GPU benchmarks; needs an NVIDIA GPU
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[gpu]'
-	$(PYTEST) -m gpu
+	$(PYTEST) -m gpu || test $$? -eq 5  # 5: there are no kernels, so no GPU tests, yet
 	$(BIN)/python -m benches gpu
 
 clean:

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, settings
 settings.register_profile(
     "suite", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow]
 )
+settings.register_profile("deep", parent=settings.get_profile("suite"), max_examples=2000)
 settings.load_profile("suite")
 
 
