@@ -83,7 +83,8 @@ async def unharmed(client: NodeClient) -> AsyncIterator[None]:
     best = await client.best()
     await at_height(client, best.number + 1)
     after = await world(client)
-    assert changed(before.lasting(), after.lasting()) == []
+    differing = changed(before.lasting(), after.lasting())
+    assert not differing, f"bad input changed {', '.join(differing)}"
     paid: dict[bytes, list[int]] = {}
     for number in range(before.number + 1, after.number + 1):
         block = await client.block_hash(number)
@@ -99,10 +100,11 @@ def _check_fees(before: World, after: World, paid: dict[bytes, list[int]]) -> No
     burned = sum(fee * BURN_PERCENT // 100 for fee in fees)
     author = sum(fee * AUTHOR_PERCENT // 100 for fee in fees)
     issuance = before.runtime.balances.total_issuance.get()
-    assert after.runtime.balances.total_issuance.get() == issuance - burned
+    left = after.runtime.balances.total_issuance.get()
+    assert left == issuance - burned, f"the issuance fell by {issuance - left}, not {burned}"
     gained = {VALIDATOR.account_id: author, TREASURY: sum(fees) - author - burned}
     accounts = after.accounts()
-    assert accounts.keys() == before.accounts().keys()
+    assert accounts.keys() == before.accounts().keys(), "accounts came or went"
     for who, was in before.accounts().items():
         now = accounts[who]
         due = gained.get(who, 0) - sum(paid.get(who, ()))
@@ -110,7 +112,7 @@ def _check_fees(before: World, after: World, paid: dict[bytes, list[int]]) -> No
             due,
             len(paid.get(who, ())),
         ), f"account 0x{who.hex()}: the fee alone may change it"
-        assert now.data.reserved == was.data.reserved
+        assert now.data.reserved == was.data.reserved, f"0x{who.hex()}: holds changed"
 
 
 def changed(before: dict[bytes, bytes], after: dict[bytes, bytes]) -> list[str]:

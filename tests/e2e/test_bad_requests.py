@@ -14,6 +14,7 @@ import pytest
 
 from node.client.errors import BlobError, CallError
 from node.client.rpc import NodeClient
+from runtime.construct import encode_call
 from runtime.primitives.hashing import blake2_256
 from runtime.primitives.keys import ss58_encode
 from tests.clients.main_job import (
@@ -24,7 +25,7 @@ from tests.clients.main_job import (
     records_blob,
     submission,
 )
-from tests.e2e.bad_world import goes_on, unharmed
+from tests.e2e.bad_world import goes_on, pieces, signed, unharmed
 from tests.e2e.conftest import Attacked
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
@@ -150,6 +151,39 @@ async def test_no_method_fails_on_any_parameters(client: NodeClient, attacked: A
             for call, told in zip(calls, await _post(web, attacked, body), strict=True):
                 assert ("result" in told) != ("error" in told)
                 assert told.get("error", {}).get("code") != INTERNAL, call
+
+
+APIS = (
+    "Core_version",
+    "Metadata_metadata",
+    "Metadata_metadata_at_version",
+    "Metadata_metadata_versions",
+    "AccountNonceApi_account_nonce",
+    "TransactionPaymentApi_query_info",
+    "TransactionPaymentApi_query_fee_details",
+    "TransactionPaymentApi_query_weight_to_fee",
+    "TransactionPaymentApi_query_length_to_fee",
+    "TaggedTransactionQueue_validate_transaction",
+)
+
+
+@pytest.mark.parametrize("api", APIS)
+async def test_runtime_calls_refuse_arguments_by_name(client: NodeClient, api: str) -> None:
+    source = random.Random(5)
+    remark = encode_call("System", "remark", remark=b"cut anywhere")
+    extrinsic = signed(client, remark, BOB, await client.nonce(BOB.account_id))
+    head = await client.finalized_head()
+    cases = [
+        *pieces(extrinsic + len(extrinsic).to_bytes(4, "little"), 20),
+        *pieces(b"\x02" + extrinsic + head, 20),
+        *(source.randbytes(size) for size in (0, 1, 2, 4, 16, 32, 33, 1000, 100_000)),
+    ]
+    for data in cases:
+        try:
+            await client.call_api(api, data)
+        except CallError as error:
+            assert error.code in (4003, 1010), (data.hex()[:99], error)
+            assert api in error.message or error.code == 1010, error
 
 
 async def test_bytes_that_are_no_http_leave_the_node_serving(

@@ -6,6 +6,7 @@ from typing import Any
 
 from dev_chain import OPEN, DevChain, account, keys
 
+from node.client.signing import KeyPair
 from runtime.pallets.datanets.types import Policy
 from runtime.pallets.inference.pallet import ownership_message
 from runtime.pallets.models.types import Artifact, DatanetVersion, Roots
@@ -22,9 +23,9 @@ OTHER = QueryCode(bytes((246, 20, 10, 7)), (0,))
 WORKER, HOT = keys("worker", "ed25519"), keys("hot", "ed25519")
 
 
-def prepared() -> DevChain:
+def prepared(**genesis: Any) -> DevChain:
     """Return a chain with a launched model and a worker of Alice's."""
-    chain = DevChain()
+    chain = DevChain(**genesis)
     policy = Policy(True, 0, 0)
     chain.call("Dave", "Datanets", "create", name=b"n", schema=(b"f",), policy=policy)
     for number, who in enumerate(("Bob", "Charlie")):
@@ -53,15 +54,15 @@ def prepared() -> DevChain:
     return chain
 
 
-def register(chain: DevChain) -> None:
+def register(chain: DevChain, validator: str = "Alice", worker: KeyPair = WORKER) -> None:
     genesis = chain.runtime.system.block_hash[0]
-    message = ownership_message(genesis, WORKER.account_id, account("Alice"))
+    message = ownership_message(genesis, worker.account_id, account(validator))
     chain.call(
-        "Alice",
+        validator,
         "Inference",
         "register_worker",
-        key=WORKER.account_id,
-        proof=WORKER.sign(message),
+        key=worker.account_id,
+        proof=worker.sign(message),
         endpoint=b"http://worker",
         models=(),
         capacity=1,
