@@ -23,7 +23,7 @@ dev: setup             ## leave a development chain running for wallets and expl
 	$(BIN)/openledger dev
 
 test: setup            ## every test that needs no GPU
-	$(PYTEST) -m 'not gpu' --numprocesses 2 --dist loadgroup
+	$(PYTEST) -m 'not gpu' --numprocesses 4 --dist loadgroup
 
 check: setup           ## formatting, lint, types, walls
 	$(BIN)/ruff format --check .

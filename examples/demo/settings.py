@@ -9,7 +9,7 @@ from pathlib import Path
 from examples.demo.people import VALIDATOR, WORKER_URI
 from genesis.base_model import OPEN_NANO
 from genesis.presets import development
-from genesis.spec import ChainSpec
+from genesis.spec import ChainSpec, Genesis
 from runtime.protocols.price import Price
 
 OPEN = 10**18
@@ -33,8 +33,8 @@ class Settings:
     escrow: int = 5 * OPEN
     max_fee: int = OPEN
     ttl: int = 600
-    block_ms: int = 1000
-    """Milliseconds of a block."""
+    windows: tuple[int, int, int, int] | None = None
+    """Blocks to commit, reveal, dispute and submit; the development preset's by default."""
 
     @property
     def model_name(self) -> str:
@@ -53,10 +53,12 @@ def openledger(*arguments: str) -> list[str]:
 
 
 def chain(settings: Settings) -> ChainSpec:
-    """Return the demo's chain: the development preset, at the pace that the settings name."""
+    """Return the demo's chain: the development preset, with the windows that the settings name."""
     spec = development()
-    pace = spec.consensus.model_copy(update={"block_interval_ms": settings.block_ms})
-    return spec.model_copy(update={"consensus": pace})
+    if settings.windows is None:
+        return spec
+    state = {**(spec.genesis.runtime or {}), "inference": {"windows": [*settings.windows]}}
+    return spec.model_copy(update={"genesis": Genesis(runtime=state)})
 
 
 def node_command(settings: Settings, port: int) -> list[str]:

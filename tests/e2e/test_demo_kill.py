@@ -22,13 +22,13 @@ QUICK_TRAINING = (
 
 
 def settings(folder: Path) -> Settings:
-    """A short demo whose blocks leave a killed worker time to come back for its duties."""
+    """A short demo whose windows leave a killed worker time to come back for its duties."""
     return Settings(
         folder=folder,
         records_each=6,
         max_tokens=12,
         train_options=QUICK_TRAINING,
-        block_ms=3000,
+        windows=(20, 20, 3, 20),
     )
 
 
