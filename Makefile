@@ -23,7 +23,7 @@ dev: setup             ## leave a development chain running for wallets and expl
 	$(BIN)/openledger dev
 
 test: setup            ## every test that needs no GPU
-	$(PYTEST) -m 'not gpu' --numprocesses 4 --dist loadgroup
+	$(PYTEST) -m 'not gpu' --numprocesses 4 --dist loadfile
 
 check: setup           ## formatting, lint, types, walls
 	$(BIN)/ruff format --check .
@@ -36,7 +36,7 @@ fix: setup             ## what can be mended automatically
 	$(BIN)/ruff check --fix .
 
 fuzz: setup            ## property tests with many more examples
-	$(PYTEST) -m 'not gpu and not e2e' --numprocesses 2 --dist loadgroup --hypothesis-profile deep
+	$(PYTEST) -m 'not gpu and not e2e' --numprocesses 2 --dist loadfile --hypothesis-profile deep
 
 bench: setup           ## every figure of docs/measurements, with floors and peers
 	$(BIN)/python -m benches

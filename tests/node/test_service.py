@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from node.cli.block_files import take
 from node.client.signing import Ed25519KeyPair, KeyPair, from_uri, sign_extrinsic
 from node.declarations import BLOB_MAPS, declared_size
 from node.errors import NodeError, StorageLocked
+from node.metrics_server import CONNECTIONS
 from node.native_runtime import NativeRuntime
 from node.paths import ChainPaths
 from node.pool import Pool
@@ -130,6 +131,17 @@ async def test_metrics_health_and_rpc_answer(tmp_path: Path) -> None:
             request = {"jsonrpc": "2.0", "id": 1, "method": "chain_getFinalizedHead", "params": []}
             answer = await http.post(f"http://127.0.0.1:{node.rpc_address[1]}", json=request)
             assert answer.json()["result"].startswith("0x")
+
+
+async def test_who_holds_the_metrics_port_open_costs_no_descriptors(tmp_path: Path) -> None:
+    async with running(config(tmp_path)) as node, AsyncExitStack() as held:
+        assert node.prometheus_address is not None
+        for _ in range(CONNECTIONS):
+            stream = await trio.open_tcp_stream(*node.prometheus_address)
+            await held.enter_async_context(stream)
+        extra = await held.enter_async_context(await trio.open_tcp_stream(*node.prometheus_address))
+        with trio.fail_after(2), suppress(trio.BrokenResourceError):
+            assert await extra.receive_some() == b""
 
 
 async def test_a_second_node_on_the_folder_is_refused(tmp_path: Path) -> None:

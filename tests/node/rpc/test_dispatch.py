@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import orjson
 import pytest
+import trio
 
 from node.rpc.dispatch import Dispatcher, Method
 from tests.node.rpc.conftest import methods_under_test
@@ -16,9 +18,13 @@ def dispatcher() -> Dispatcher:
 
 def answer(dispatcher: Dispatcher, request: object) -> Any:
     raw = request if isinstance(request, bytes) else orjson.dumps(request)
-    body = dispatcher.handle(raw, None)
-    assert isinstance(body, bytes)
+    body = trio.run(settled, dispatcher, raw)
     return orjson.loads(body) if body else None
+
+
+async def settled(dispatcher: Dispatcher, raw: bytes) -> bytes:
+    found = dispatcher.handle(raw, None)
+    return found if isinstance(found, bytes) else (await found).body
 
 
 def call(method: str, params: object = None, ident: object = 1) -> dict[str, object]:
@@ -115,6 +121,29 @@ def test_a_batch_too_long_is_refused_by_name(dispatcher: Dispatcher) -> None:
 def test_a_batch_whose_answer_is_too_long_is_refused_by_name(dispatcher: Dispatcher) -> None:
     requests = [call("echo", ["00" * 1000])] * 4
     assert answer(dispatcher, requests)["error"]["code"] == -32008
+
+
+def test_one_answer_too_long_is_refused_by_name_and_id(dispatcher: Dispatcher) -> None:
+    refused = answer(dispatcher, call("echo", ["00" * 3000], "mine"))
+    assert (refused["id"], refused["error"]["code"]) == ("mine", -32008)
+
+
+async def test_a_long_batch_lets_others_run() -> None:
+    slow = Method("slow", lambda: time.sleep(0.003))
+    dispatcher = Dispatcher([slow], batch_length=9, response_bytes=4096)
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await trio.lowlevel.checkpoint()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(count)
+        await settled(dispatcher, orjson.dumps([call("slow")] * 9))
+        nursery.cancel_scope.cancel()
+    assert turns >= 5
 
 
 async def test_a_batch_with_a_method_that_waits_keeps_its_order(dispatcher: Dispatcher) -> None:

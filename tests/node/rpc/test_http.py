@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import httpx
 import orjson
+import pytest
 import trio
 
 from tests.node.rpc.conftest import Serve, Served
@@ -68,6 +69,18 @@ async def test_a_chunked_body_above_the_limit_is_refused(serve: Serve) -> None:
         b"Transfer-Encoding: chunked\r\n\r\n65\r\n" + b" " * 101 + b"\r\n0\r\n\r\n"
     )
     assert (await served.raw(request)).startswith(b"HTTP/1.1 413 ")
+
+
+@pytest.mark.parametrize("body", [b"zz\r\n", b"5\r\n{\r\n0\r\n\r\n", b"5\r\nab"])
+async def test_a_malformed_chunked_body_is_refused_and_not_logged_as_a_fault(
+    served: Served, caplog: pytest.LogCaptureFixture, body: bytes
+) -> None:
+    received = await served.raw(
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\n" + body
+    )
+    assert received.startswith(b"HTTP/1.1 400 ")
+    assert caplog.records == []
 
 
 async def test_a_head_above_the_limit_is_refused(served: Served) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator
+from importlib import import_module
 from itertools import pairwise
 from typing import Any
 
@@ -12,6 +13,7 @@ import trio
 from trio_websocket import WebSocketConnection, open_websocket_url
 
 from node.client.signing import from_uri, sign_extrinsic
+from node.rpc.methods import state
 from node.service import RunningNode
 from runtime.construct import encode_call, storage_key
 from runtime.primitives.extrinsic import Extensions, Immortal
@@ -341,3 +343,35 @@ async def test_health_tells_the_age_of_finality(node: RunningNode) -> None:
         response = await client.get(f"http://{host}:{port}/health")
     assert response.status_code == 200
     assert response.json()["finalized"] >= 1
+
+
+async def test_values_too_long_together_are_refused(
+    socket: WebSocketConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(state, "MOST_READ_BYTES", 100)
+    assert len((await result(socket, "state_queryStorageAt", [NUMBER]))[0]["changes"]) == 1
+    for method in ("state_queryStorageAt", "state_subscribeStorage"):
+        assert (await error(socket, method, [NUMBER] * 9))["code"] == -32008
+
+
+async def test_the_keys_watched_by_all_are_bounded(
+    node: RunningNode, socket: WebSocketConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subscriptions = import_module("node.rpc.methods.state_subscriptions")
+    monkeypatch.setattr(subscriptions, "_MOST_WATCHED_BY_ALL", 2)
+    host, port = node.rpc_address
+    async with open_websocket_url(f"ws://{host}:{port}") as other:
+        await result(other, "state_subscribeStorage", [NUMBER, ACCOUNTS])
+        assert (await error(socket, "state_subscribeStorage", [NUMBER]))["code"] == -32009
+    with trio.fail_after(5):
+        while "error" in await ask(socket, "state_subscribeStorage", [NUMBER]):
+            await trio.sleep(0.02)
+
+
+async def test_arguments_longer_than_any_extrinsic_are_not_decoded(
+    node: RunningNode, socket: WebSocketConnection
+) -> None:
+    most = node.pool.limits.extrinsic_bytes
+    for size, told in ((most, "is not found"), (most + 100, "too many")):
+        refused = await error(socket, "state_call", "NoSuchApi_call", "00" * size)
+        assert (refused["code"], told in refused["message"]) == (4003, True)

@@ -6,6 +6,10 @@ import orjson
 import pytest
 import trio
 
+from node.rpc.dispatch import Dispatcher, SubscribeMethod
+from node.rpc.limits import RpcConfig
+from node.rpc.server import RpcServer
+from node.rpc.subscriptions import Subscription
 from tests.node.rpc.conftest import Serve, Served, ask
 
 
@@ -100,6 +104,39 @@ async def test_a_client_that_does_not_read_is_closed_and_others_are_served(serve
         with trio.fail_after(10):
             while served.server.connections > 1:
                 assert (await ask(other, "system_name"))["result"] == "OpenLedger"
+
+
+async def test_slow_readers_share_one_backlog(serve: Serve) -> None:
+    served = await serve(total_backlog_bytes=500_000, high_water_bytes=10_000)
+    stream = await trio.open_tcp_stream("127.0.0.1", served.port)
+    async with stream, served.websocket() as other:
+        await stream.send_all(UPGRADE + masked(b'{"jsonrpc":"2.0","id":1,"method":"flood"}'))
+        with trio.fail_after(10):
+            while served.server.connections > 1:
+                assert (await ask(other, "system_name"))["result"] == "OpenLedger"
+
+
+async def test_a_subscription_begun_as_the_client_leaves_is_closed(nursery: trio.Nursery) -> None:
+    begun: list[str] = []
+    closed: list[str] = []
+
+    async def listen(subscription: Subscription) -> None:
+        begun.append(subscription.ident)
+        subscription.on_close(lambda: closed.append(subscription.ident))
+
+    method = SubscribeMethod("listen", listen, "heard", ("unlisten",))
+    dispatcher = Dispatcher([method], batch_length=1, response_bytes=1000)
+    server = RpcServer(dispatcher, RpcConfig(port=0), lambda: (200, b"{}"))
+    _, port = await server.listen()
+    nursery.start_soon(server.run)
+    goodbye = masked(b"\x03\xe8", first=0x88)
+    request = masked(b'{"jsonrpc":"2.0","id":1,"method":"listen"}')
+    await Served(port, server).raw(UPGRADE + request + goodbye)
+    with trio.fail_after(2):
+        while server.connections:
+            await trio.sleep(0.01)
+    assert len(begun) == 1
+    assert closed == begun
 
 
 async def test_a_ping_is_answered(served: Served) -> None:

@@ -20,6 +20,7 @@ from runtime.protocols.batch import Entry, leaves, summarise
 from runtime.protocols.committee import Attestation, Verdict, commitment
 from runtime.protocols.report import QueryCode
 from runtime.protocols.settlement import Role
+from runtime.protocols.voucher import SignedVoucher
 
 STAKES = {"Alice": 1000, "Bob": 100, "Charlie": 200, "Ferdie": 300}
 """Alice executes; the others are eligible: Dave owns the model and Eve is the customer."""
@@ -93,10 +94,13 @@ class Panel:
             "submit_receipts",
             session=session,
             batch=summarise(entries),
-            voucher=vouch(self.genesis, session, numbers[-1], 500 * OPEN),
+            voucher=self.voucher(numbers[-1], session),
         )
         self.entries[batch] = entries
         return batch
+
+    def voucher(self, nonce: int, session: int = 0) -> SignedVoucher:
+        return vouch(self.genesis, session, nonce, 500 * OPEN)
 
     def drawn(self, batch: int) -> Duty:
         """Go on until the batch's committee is drawn."""
@@ -114,6 +118,9 @@ class Panel:
     def commit(self, batch: int, seat: bytes, attestation: Attestation) -> None:
         digest = commitment(self.genesis, batch, seat, attestation)
         self.duty(seat, "commit", batch=batch, digest=digest)
+
+    def reveal(self, batch: int, seat: bytes, attestation: Attestation) -> None:
+        self.duty(seat, "reveal", batch=batch, attestation=attestation)
 
     def duty(self, seat: bytes, name: str, /, **arguments: Any) -> None:
         worker = Signed(worker_of(self.validators[seat]).account_id)
@@ -147,8 +154,7 @@ class Panel:
             self.block()
         for seat, opinion in found.items():
             if opinion is not None:
-                attestation = self.attestation(duty, opinion)
-                self.duty(seat, "reveal", batch=batch, attestation=attestation)
+                self.reveal(batch, seat, self.attestation(duty, opinion))
         if opens:
             self.publish(batch)
         while self.chain.head.number < duty.reveal_until:

@@ -184,6 +184,7 @@ def test_the_owner_alone_moves_a_model(
         ({"layout": (0,)}, Error.BAD_LAYOUT),
         ({"layout": (1,) * 4097}, Error.BAD_LAYOUT),
         ({"layout": (2**32 - 1,)}, Error.BAD_LAYOUT),
+        ({"layout": (4096, 4097)}, Error.BAD_LAYOUT),
     ],
 )
 def test_an_artifact_that_breaks_a_rule_is_refused(
