@@ -16,6 +16,7 @@ from pathlib import Path
 FOLDER = Path(__file__).parent
 CPU = (
     ("blocks.py", "--peer"),
+    ("weights.py", "--fill"),
     ("state.py",),
     ("database.py",),
     ("rpc.py",),

@@ -10,7 +10,7 @@
         max_fields: Const[U32] = constant(16, doc="Most fields a schema may have.")
         next_id: StorageValue[U32] = value(default=0, doc="The next Datanet's id.")
 
-        @call(index=0, weight=weights.create)
+        @call(index=0, weight=weights.CREATE)
         def create(self, origin: Origin, name: bytes) -> None: ...
 
 Metadata, call decoding and storage keys derive from these declarations. Indices are written,

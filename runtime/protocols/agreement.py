@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from operator import mul
+from operator import mul, sub
 
 from runtime.primitives.scale import U8, U32
 from runtime.protocols.report import QueryCode
@@ -91,5 +91,9 @@ def _close(
 ) -> bool:
     least = min(a_exponent, b_exponent)
     a_shift, b_shift = a_exponent - least, b_exponent - least
-    limit = steps << max(a_shift, b_shift)
-    return all(abs((x << a_shift) - (y << b_shift)) <= limit for x, y in zip(a, b, strict=True))
+    if a_shift:
+        a = [x << a_shift for x in a]
+    if b_shift:
+        b = [y << b_shift for y in b]
+    widest: int = max(map(abs, map(sub, a, b)))
+    return widest <= steps << max(a_shift, b_shift)

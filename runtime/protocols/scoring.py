@@ -127,7 +127,7 @@ def check_query(query: QueryCode, layout: Sequence[int]) -> None:
 
 def signed_codes(codes: bytes) -> list[int]:
     """Return int8 codes as integers."""
-    return [byte - 256 if byte > 127 else byte for byte in codes]
+    return memoryview(codes).cast("b").tolist()
 
 
 def aligned_exponents(exponents: Sequence[int]) -> tuple[int, ...]:
@@ -184,9 +184,13 @@ def narrow_query(query: QueryCode, layout: Sequence[int]) -> QueryCode:
 
 
 def split(codes: Sequence[int], layout: Sequence[int]) -> Iterator[Sequence[int]]:
-    """Yield each module's codes."""
-    for span in module_spans(layout):
-        yield codes[span.offset : span.offset + span.count]
+    """Yield each module's codes; raises ScoreRefusal BAD_LAYOUT."""
+    if not layout or min(layout) < 1:
+        raise ScoreRefusal(ScoreReason.BAD_LAYOUT)
+    end = 0
+    for count in layout:
+        start, end = end, end + count
+        yield codes[start:end]
 
 
 def _shift_right(value: int, bits: int) -> int:

@@ -18,7 +18,7 @@ from runtime.frame.storage import (
     storage_map,
     value,
 )
-from runtime.frame.weights import db
+from runtime.pallets.attribution import weights as call_weights
 from runtime.pallets.attribution.types import Duty, DutyStage, Method, Opening, Published
 from runtime.primitives.errors import (
     DispatchFailure,
@@ -291,21 +291,21 @@ class Attribution(Pallet, index=13):
         self.session = session
         self.system = system
 
-    @call(index=0, weight=db(4, 2, 60), duty="admit_commit")
+    @call(index=0, weight=call_weights.COMMIT, duty="admit_commit")
     def commit(self, origin: Origin, batch: BatchId, digest: H256) -> None:
         """Commit to what a seat found; a duty of its validator's worker, free of fees."""
         validator = self._commit_duty(ensure_signed(origin), batch)
         self.commits.insert(batch, validator, digest)
         self.deposit_event(Committed(batch, validator, digest))
 
-    @call(index=1, weight=db(6, 3, 400), duty="admit_reveal")
+    @call(index=1, weight=call_weights.reveal, duty="admit_reveal")
     def reveal(self, origin: Origin, batch: BatchId, attestation: Attestation) -> None:
         """Reveal what a seat committed to; a duty, free of fees."""
         validator = self._reveal_duty(ensure_signed(origin), batch, attestation)
         self.reveals.insert(batch, validator, attestation)
         self.deposit_event(Revealed(batch, validator))
 
-    @call(index=2, weight=db(8, 2, 3000), duty="admit_publish")
+    @call(index=2, weight=call_weights.publish, duty="admit_publish")
     def publish(self, origin: Origin, batch: BatchId, openings: tuple[Opening, ...]) -> None:
         """Open the drawn receipts and their reports; a duty of the executor, free of fees.
 
@@ -315,20 +315,16 @@ class Attribution(Pallet, index=13):
         self.opened.insert(batch, published)
         self.deposit_event(Opened(batch, published.reports))
 
-    @call(index=3, weight=db(90, 90, 4000))
+    @call(index=3, weight=call_weights.FINALIZE)
     def finalize(self, origin: Origin, batch: BatchId) -> None:
         """Move a batch on whose window is over; anybody may, if the chain has not done it."""
         ensure_signed(origin)
         duty = self._duty(batch)
         number = self.system.number.get()
-        due = {
-            DutyStage.JUDGING: duty.reveal_until + 1,
-            DutyStage.DISPUTE: duty.final_at,
-        }.get(duty.stage)
-        ensure(due is not None and number >= due, Error.NOT_DUE)
+        ensure(_is_due(duty, number), Error.NOT_DUE)
         self._advance(batch, number)
 
-    @call(index=4, weight=db(0, 1, 20))
+    @call(index=4, weight=call_weights.SET_METHOD)
     def set_method(self, origin: Origin, method: U16, declared: Method) -> None:
         """Admit or change a way of attributing; governance only."""
         ensure_root(origin)
@@ -540,9 +536,11 @@ class Attribution(Pallet, index=13):
         duty = self.duties.get(batch)
         if duty is None:
             self._draw(batch, number)
+        elif not _is_due(duty, number):
+            return  # `finalize` moved it on before the agenda did; its next turn stands there
         elif duty.stage == DutyStage.JUDGING:
-            self._count(batch, duty)
-        elif duty.stage == DutyStage.DISPUTE:
+            self._count(batch, duty, number)
+        else:
             self._finalise(batch, duty)
 
     def _draw(self, batch: int, number: int) -> None:
@@ -605,18 +603,23 @@ class Attribution(Pallet, index=13):
         self.batches.void(batch, fault=False)
         self.deposit_event(Rejected(batch, False))
 
-    def _count(self, batch: int, duty: Duty) -> None:
-        """Derive the agreement from what was revealed, when the reveal window is over."""
+    def _count(self, batch: int, duty: Duty, number: int) -> None:
+        """Derive the agreement from what was revealed, when the reveal window is over.
+
+        The dispute window begins with the agreement, so one that comes late leaves it whole.
+        """
         opened = self.opened.get(batch)
         for seat in duty.seats:
             if (batch, seat) not in self.reveals:
                 self.faults.insert(seat, self.faults[seat] + 1)
         conclusion = Conclusion.FAULT if opened is None else self._conclude(batch, duty, opened)
         if conclusion == Conclusion.ACCEPTED:
-            self.duties.insert(batch, replace(duty, stage=DutyStage.DISPUTE))
+            final_at = number + duty.final_at - (duty.reveal_until + 1)
+            disputable = replace(duty, stage=DutyStage.DISPUTE, final_at=final_at)
+            self.duties.insert(batch, disputable)
             self.batches.mark(batch, _state(self.batches.batch(batch), COMMITTED))
-            self._at(duty.final_at, batch)
-            self.deposit_event(Agreed(batch, duty.final_at))
+            self._at(final_at, batch)
+            self.deposit_event(Agreed(batch, final_at))
             return
         fault = conclusion == Conclusion.FAULT
         self._close(batch, duty)
@@ -651,6 +654,17 @@ class Attribution(Pallet, index=13):
         self.opened.remove(batch)
         self.commits.remove_under(batch)
         self.reveals.remove_under(batch)
+
+
+def _is_due(duty: Duty, number: int) -> bool:
+    """Tell whether the window that a batch waits for is over."""
+    match duty.stage:
+        case DutyStage.JUDGING:
+            return number > duty.reveal_until
+        case DutyStage.DISPUTE:
+            return number >= duty.final_at
+        case DutyStage.CLOSED:
+            return False
 
 
 NO_CODE = QueryCode(b"", ())

@@ -11,7 +11,7 @@ from runtime.frame.host import Host
 from runtime.frame.origin import Origin, ensure_root, ensure_signed
 from runtime.frame.pallet import Const, Pallet, call, constant, event
 from runtime.frame.storage import StorageMap, StorageValue, storage_map, value
-from runtime.frame.weights import db
+from runtime.pallets.balances import weights
 from runtime.pallets.balances.types import BalanceLock, HeldAmount, ReserveData
 from runtime.primitives.errors import DispatchFailure, InvariantViolation, ensure, invariant
 from runtime.primitives.hashing import Hasher
@@ -203,14 +203,14 @@ class Balances(Pallet, index=2):
         super().__init__(host)
         self.accounts = accounts
 
-    @call(index=0, weight=db(2, 2, 120))
+    @call(index=0, weight=weights.TRANSFER_ALLOW_DEATH)
     def transfer_allow_death(
         self, origin: Origin, dest: MultiAddress, value: CompactBalance
     ) -> None:
         """Move free balance; the sender's account goes if it is left with dust."""
         self.transfer(ensure_signed(origin), lookup(dest), value, keep_alive=False)
 
-    @call(index=2, weight=db(2, 2, 120))
+    @call(index=2, weight=weights.FORCE_TRANSFER)
     def force_transfer(
         self, origin: Origin, source: MultiAddress, dest: MultiAddress, value: CompactBalance
     ) -> None:
@@ -218,14 +218,14 @@ class Balances(Pallet, index=2):
         ensure_root(origin)
         self.transfer(lookup(source), lookup(dest), value, keep_alive=False)
 
-    @call(index=3, weight=db(2, 2, 120))
+    @call(index=3, weight=weights.TRANSFER_KEEP_ALIVE)
     def transfer_keep_alive(
         self, origin: Origin, dest: MultiAddress, value: CompactBalance
     ) -> None:
         """Move free balance, but never so much that the sender's account would go."""
         self.transfer(ensure_signed(origin), lookup(dest), value, keep_alive=True)
 
-    @call(index=4, weight=db(2, 2, 120))
+    @call(index=4, weight=weights.TRANSFER_ALL)
     def transfer_all(self, origin: Origin, dest: MultiAddress, keep_alive: bool) -> None:
         """Move all free balance that may move."""
         who = ensure_signed(origin)
@@ -233,7 +233,7 @@ class Balances(Pallet, index=2):
         keep = EXISTENTIAL_DEPOSIT if keep_alive or data.reserved else 0
         self.transfer(who, lookup(dest), max(0, data.free - keep), keep_alive=keep_alive)
 
-    @call(index=8, weight=db(2, 2, 100))
+    @call(index=8, weight=weights.FORCE_SET_BALANCE)
     def force_set_balance(
         self, origin: Origin, who: MultiAddress, new_free: CompactBalance
     ) -> None:
@@ -250,7 +250,7 @@ class Balances(Pallet, index=2):
             self.burn_free(account, before - new_free)
         self.deposit_event(BalanceSet(account, self.free(account)))
 
-    @call(index=10, weight=db(2, 2, 100))
+    @call(index=10, weight=weights.BURN)
     def burn(self, origin: Origin, value: CompactBalance, keep_alive: bool) -> None:
         """Destroy free balance of one's own."""
         who = ensure_signed(origin)

@@ -17,7 +17,7 @@ from runtime.frame.storage import (
     storage_map,
     value,
 )
-from runtime.frame.weights import db
+from runtime.pallets.datanets import weights
 from runtime.pallets.datanets.types import (
     Batch,
     BatchStatus,
@@ -281,7 +281,7 @@ class Datanets(Pallet, index=10):
         self.currency = currency
         self.number = number
 
-    @call(index=0, weight=db(3, 5, 60))
+    @call(index=0, weight=weights.CREATE)
     def create(
         self, origin: Origin, name: bytes, schema: tuple[bytes, ...], policy: Policy
     ) -> None:
@@ -316,7 +316,7 @@ class Datanets(Pallet, index=10):
         self.next_datanet.put(datanet + 1)
         self.deposit_event(Created(datanet, owner, name))
 
-    @call(index=1, weight=db(4, 5, 80))
+    @call(index=1, weight=weights.SUBMIT_BATCH)
     def submit_batch(
         self,
         origin: Origin,
@@ -367,7 +367,7 @@ class Datanets(Pallet, index=10):
         self._add(datanet, who, bonded=bond)
         self.deposit_event(BatchSubmitted(datanet, batch, who, count, blob, bond))
 
-    @call(index=2, weight=db(4, 5, 120))
+    @call(index=2, weight=weights.ACCEPT)
     def accept(self, origin: Origin, datanet: DatanetId, batch: U32) -> None:
         """Take a batch in; the owner states that the bytes were fetched and match."""
         net = self._owned(origin, datanet)
@@ -403,7 +403,7 @@ class Datanets(Pallet, index=10):
         self._add(datanet, entry.contributor, records=entry.count)
         self.deposit_event(BatchAccepted(datanet, batch, net.records, entry.count))
 
-    @call(index=3, weight=db(3, 4, 80))
+    @call(index=3, weight=weights.REJECT)
     def reject(self, origin: Origin, datanet: DatanetId, batch: U32) -> None:
         """Turn a batch down; its contributor gets the bond back, nobody has to keep its bytes.
 
@@ -423,7 +423,7 @@ class Datanets(Pallet, index=10):
         self._add(datanet, entry.contributor, bonded=-entry.bond)
         self.deposit_event(BatchRejected(datanet, batch))
 
-    @call(index=4, weight=db(3 + 2 * MAX_UNPUBLISHED, 2, 1000))
+    @call(index=4, weight=weights.PUBLISH_VERSION)
     def publish_version(self, origin: Origin, datanet: DatanetId) -> None:
         """Freeze root, size, schema and licences as a version that models can be trained on."""
         net = self._owned(origin, datanet)
@@ -446,7 +446,7 @@ class Datanets(Pallet, index=10):
         self.datanets.insert(datanet, replace(net, versions=net.versions + 1))
         self.deposit_event(VersionPublished(datanet, net.versions, version.root, net.records))
 
-    @call(index=5, weight=db(5, 6, 400))
+    @call(index=5, weight=weights.FLAG_REDUNDANT)
     def flag_redundant(
         self, origin: Origin, datanet: DatanetId, batch: U32, proof: Duplication
     ) -> None:
@@ -479,7 +479,7 @@ class Datanets(Pallet, index=10):
             RecordRedundant(datanet, record.record, first.record, entry.contributor, slashed)
         )
 
-    @call(index=6, weight=db(3, 5, 60))
+    @call(index=6, weight=weights.FLAG)
     def flag(
         self,
         origin: Origin,
@@ -511,7 +511,7 @@ class Datanets(Pallet, index=10):
         self.batches.insert(datanet, batch, replace(entry, open_flags=entry.open_flags + 1))
         self.deposit_event(Flagged(index, datanet, batch, kind, flagger))
 
-    @call(index=7, weight=db(4, 6, 100))
+    @call(index=7, weight=weights.RESOLVE_FLAG)
     def resolve_flag(self, origin: Origin, flag: U32, upheld: bool) -> None:
         """Judge an accusation; governance only.
 
@@ -536,7 +536,7 @@ class Datanets(Pallet, index=10):
         self.flags.insert(flag, replace(found, status=status, bond=0))
         self.deposit_event(FlagResolved(flag, status, slashed))
 
-    @call(index=8, weight=db(2, 3, 60))
+    @call(index=8, weight=weights.RELEASE_BOND)
     def release_bond(self, origin: Origin, datanet: DatanetId, batch: U32) -> None:
         """Free the bond of a batch whose flag window is over; anybody may ask for it."""
         ensure_signed(origin)
@@ -552,7 +552,7 @@ class Datanets(Pallet, index=10):
         self._add(datanet, entry.contributor, bonded=-entry.bond)
         self.deposit_event(BondReleased(datanet, batch, entry.bond))
 
-    @call(index=9, weight=db(1, 1, 30))
+    @call(index=9, weight=weights.SET_POLICY)
     def set_policy(self, origin: Origin, datanet: DatanetId, policy: Policy) -> None:
         """Change who may contribute under what bond, for batches submitted from now on."""
         net = self._owned(origin, datanet)
@@ -560,7 +560,7 @@ class Datanets(Pallet, index=10):
         self.datanets.insert(datanet, replace(net, policy=policy))
         self.deposit_event(PolicySet(datanet, policy))
 
-    @call(index=10, weight=db(1, 1, 30))
+    @call(index=10, weight=weights.FORCE_DELIST)
     def force_delist(self, origin: Origin, datanet: DatanetId) -> None:
         """Close a Datanet for good: it takes and pays no records; governance only."""
         ensure_root(origin)

@@ -19,7 +19,7 @@ from runtime.frame.storage import (
     storage_map,
     value,
 )
-from runtime.frame.weights import db
+from runtime.pallets.inference import weights
 from runtime.pallets.inference.types import (
     Batch,
     BatchState,
@@ -366,7 +366,7 @@ class Inference(Pallet, index=12):
         self.system = system
         self.validators = validators
 
-    @call(index=0, weight=db(4, 4, 120))
+    @call(index=0, weight=weights.REGISTER_WORKER)
     def register_worker(
         self,
         origin: Origin,
@@ -411,7 +411,7 @@ class Inference(Pallet, index=12):
         self.active_workers.insert(validator, active + 1)
         self.deposit_event(WorkerRegistered(key, validator, endpoint))
 
-    @call(index=1, weight=db(1, 1, 30))
+    @call(index=1, weight=weights.UPDATE_WORKER)
     def update_worker(
         self,
         origin: Origin,
@@ -428,7 +428,7 @@ class Inference(Pallet, index=12):
         )
         self.deposit_event(WorkerUpdated(key, endpoint))
 
-    @call(index=2, weight=db(2, 3, 50))
+    @call(index=2, weight=weights.RETIRE_WORKER)
     def retire_worker(self, origin: Origin, key: AccountId) -> None:
         """Retire a worker: at once where its last batch is settled, else it takes no sessions.
 
@@ -447,7 +447,7 @@ class Inference(Pallet, index=12):
         self.system.dec_providers(key)
         self.deposit_event(WorkerRetired(key))
 
-    @call(index=3, weight=db(5, 5, 100))
+    @call(index=3, weight=weights.OPEN_SESSION)
     def open_session(
         self,
         origin: Origin,
@@ -498,7 +498,7 @@ class Inference(Pallet, index=12):
         self._at(number + ttl, session)
         self.deposit_event(SessionOpened(session, customer, model, executor, escrow))
 
-    @call(index=4, weight=db(2, 3, 50))
+    @call(index=4, weight=weights.TOP_UP)
     def top_up(self, origin: Origin, session: SessionId, amount: Balance) -> None:
         """Put more money aside for an open session."""
         found = self._customers_session(origin, session)
@@ -509,7 +509,7 @@ class Inference(Pallet, index=12):
         )
         self.deposit_event(SessionToppedUp(session, amount))
 
-    @call(index=5, weight=db(8, 6, 400), duty="admit_receipts")
+    @call(index=5, weight=weights.SUBMIT_RECEIPTS, duty="admit_receipts")
     def submit_receipts(
         self, origin: Origin, session: SessionId, batch: ReceiptBatch, voucher: SignedVoucher
     ) -> None:
@@ -542,20 +542,20 @@ class Inference(Pallet, index=12):
             ReceiptsSubmitted(index, session, batch.count, batch.compute, batch.premium)
         )
 
-    @call(index=6, weight=db(2, 3, 50))
+    @call(index=6, weight=weights.CLOSE_SESSION)
     def close_session(self, origin: Origin, session: SessionId) -> None:
         """Take no more requests; after the submission window the rest is refunded."""
         found = self._customers_session(origin, session)
         ensure(found.state == SessionState.OPEN, Error.SESSION_NOT_OPEN)
         self._start_closing(session, found)
 
-    @call(index=7, weight=db(3, 4, 60))
+    @call(index=7, weight=weights.FORCE_CLOSE)
     def force_close(self, origin: Origin, session: SessionId) -> None:
         """Move on a session whose time is over; anybody may, if the chain has not done it."""
         ensure_signed(origin)
         ensure(self._advance(session), Error.NOT_DUE)
 
-    @call(index=8, weight=db(80, 80, 1500))
+    @call(index=8, weight=weights.SETTLE)
     def settle(self, origin: Origin, batch: BatchId) -> None:
         """Divide the fee of a final batch; anybody may, if the chain has not done it."""
         ensure_signed(origin)
@@ -565,7 +565,7 @@ class Inference(Pallet, index=12):
         ensure(found.state == BatchState.FINAL, Error.NOT_FINAL)
         self.settle_final(batch)
 
-    @call(index=9, weight=db(3, 3, 50))
+    @call(index=9, weight=weights.CLAIM)
     def claim(self, origin: Origin) -> None:
         """Move one's credits to one's account."""
         who = ensure_signed(origin)
@@ -646,7 +646,7 @@ class Inference(Pallet, index=12):
         self.audit_pot.put(self.audit_pot.get() - top_up)
         for payment in self._with_backers(payments, session.model):
             self._credit(batch, payment)
-        self._finish_batch(found.executor, fault=False)
+        self._finish_batch(found.executor, confirmed=True)
         self.deposit_event(
             Settled(batch, found.session, found.summary.compute, found.summary.premium)
         )
@@ -899,14 +899,15 @@ class Inference(Pallet, index=12):
         self.currency.transfer(POT, who, amount, keep_alive=False)
         self.deposit_event(Claimed(who, amount))
 
-    def _finish_batch(self, key: bytes, *, fault: bool) -> None:
+    def _finish_batch(self, key: bytes, *, confirmed: bool = False, fault: bool = False) -> None:
+        """Count an executor's batch; only confirmed ones make its audits rarer."""
         worker = self._worker(key)
         self.workers.insert(
             key,
             replace(
                 worker,
                 open_batches=worker.open_batches - 1,
-                final_batches=worker.final_batches + (not fault),
+                final_batches=worker.final_batches + confirmed,
                 faults=worker.faults + fault,
             ),
         )

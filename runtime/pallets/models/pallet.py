@@ -11,7 +11,7 @@ from runtime.frame.host import Host
 from runtime.frame.origin import Origin, ensure_root, ensure_signed
 from runtime.frame.pallet import Const, Pallet, call, constant, event
 from runtime.frame.storage import StorageMap, StorageValue, storage_map, value
-from runtime.frame.weights import db
+from runtime.pallets.models import weights
 from runtime.pallets.models.types import (
     Artifact,
     Backer,
@@ -139,7 +139,7 @@ class Error(IntEnum):
     BAD_ROYALTY = 10
     """Royalties of a line sum to at most 30 %."""
     BAD_LAYOUT = 11
-    """The influence codes' layout is empty or too large for exact scores."""
+    """An influence code has 1 to 4,096 modules and no more coordinates than the chain admits."""
     PRICE_REFUSED = 12
     """Compute exceeds the base model's cap, or the premium is below half of compute."""
     MANIFEST_KNOWN = 13
@@ -167,6 +167,9 @@ class Models(Pallet, index=11):
     least_backing: Const[Balance] = constant(OPEN, doc="Least stake of a backer.")
     max_backers: Const[U32] = constant(32, doc="Most backers of a model.")
     max_datanets: Const[U32] = constant(16, doc="Most Datanets a model is trained on.")
+    max_coordinates: Const[U32] = constant(
+        8192, doc="Most coordinates of an influence code: committees' are compared by the chain."
+    )
     max_manifest_bytes: Const[U64] = constant(64 * 1024 * 1024, doc="Longest manifest.")
 
     next_base: StorageValue[BaseId] = value(default=0, doc="Id of the next base model.")
@@ -187,13 +190,13 @@ class Models(Pallet, index=11):
         self.datanets = datanets
         self.number = number
 
-    @call(index=0, weight=db(1, 2, 30))
+    @call(index=0, weight=weights.REGISTER_BASE)
     def register_base(self, origin: Origin, name: bytes, manifest: H256, compute_cap: U128) -> None:
         """Admit a base model and cap the price of its computation; governance only."""
         ensure_root(origin)
         self._register_base(name, manifest, compute_cap)
 
-    @call(index=1, weight=db(4, 3, 80))
+    @call(index=1, weight=weights.PROPOSE)
     def propose(
         self,
         origin: Origin,
@@ -237,7 +240,7 @@ class Models(Pallet, index=11):
         self.next_model.put(model + 1)
         self.deposit_event(Proposed(model, owner, name, stake))
 
-    @call(index=2, weight=db(2, 3, 60))
+    @call(index=2, weight=weights.BACK)
     def back(self, origin: Origin, model: ModelId, amount: Balance) -> None:
         """Stake on a model; backers share a part of what it earns, by stake."""
         who = ensure_signed(origin)
@@ -251,7 +254,7 @@ class Models(Pallet, index=11):
         self._store_backers(model, found, backed)
         self.deposit_event(Backed(model, who, amount))
 
-    @call(index=3, weight=db(2, 3, 60))
+    @call(index=3, weight=weights.UNBACK)
     def unback(self, origin: Origin, model: ModelId, amount: Balance) -> None:
         """Take stake back; what remains must be nothing or the least backing."""
         who = ensure_signed(origin)
@@ -264,19 +267,19 @@ class Models(Pallet, index=11):
         self._store_backers(model, found, backed)
         self.deposit_event(Unbacked(model, who, amount))
 
-    @call(index=4, weight=db(3, 3, 80))
+    @call(index=4, weight=weights.SUBMIT_ARTIFACT)
     def submit_artifact(self, origin: Origin, model: ModelId, artifact: Artifact) -> None:
         """Fix the trained adapter: manifest, training receipt, commitments, evaluation."""
         found = self._owned(origin, model)
         ensure(found.stage == Stage.PROPOSED, Error.WRONG_STAGE)
         ensure(artifact.manifest not in self.blobs, Error.MANIFEST_KNOWN)
         ensure(1 <= artifact.manifest_bytes <= self.max_manifest_bytes, Error.BAD_MANIFEST)
-        _ensure_layout(artifact.layout)
+        _ensure_layout(artifact.layout, self.max_coordinates)
         self.blobs.insert(artifact.manifest, artifact.manifest_bytes)
         self.models.insert(model, replace(found, stage=Stage.TRAINED, artifact=artifact))
         self.deposit_event(ArtifactSubmitted(model, artifact.manifest, artifact.training_receipt))
 
-    @call(index=5, weight=db(3, 1, 60))
+    @call(index=5, weight=weights.LAUNCH)
     def launch(self, origin: Origin, model: ModelId, price: Price) -> None:
         """Open a trained model to paid sessions."""
         found = self._owned(origin, model)
@@ -285,7 +288,7 @@ class Models(Pallet, index=11):
         self.models.insert(model, replace(found, stage=Stage.LAUNCHED, price=price))
         self.deposit_event(Launched(model, price))
 
-    @call(index=6, weight=db(2, 1, 40))
+    @call(index=6, weight=weights.SET_PRICE)
     def set_price(self, origin: Origin, model: ModelId, price: Price) -> None:
         """Change the price for sessions opened from now on; open ones keep theirs."""
         found = self._owned(origin, model)
@@ -294,7 +297,7 @@ class Models(Pallet, index=11):
         self.models.insert(model, replace(found, price=price))
         self.deposit_event(PriceSet(model, price))
 
-    @call(index=7, weight=db(34, 35, 200))
+    @call(index=7, weight=weights.DEPRECATE)
     def deprecate(self, origin: Origin, model: ModelId) -> None:
         """End a model: no new sessions, every stake on it is released."""
         found = self._owned(origin, model)
@@ -403,8 +406,8 @@ class Models(Pallet, index=11):
         self.models.insert(model, replace(found, backers=backers))
 
 
-def _ensure_layout(layout: tuple[int, ...]) -> None:
-    ensure(1 <= len(layout) <= 4096, Error.BAD_LAYOUT)
+def _ensure_layout(layout: tuple[int, ...], most: int) -> None:
+    ensure(1 <= len(layout) <= 4096 and sum(layout) <= most, Error.BAD_LAYOUT)
     try:
         check_layout(layout)
     except ScoreRefusal:

@@ -10,7 +10,8 @@ from runtime.frame.host import Host
 from runtime.frame.origin import Origin, Root, ensure_signed
 from runtime.frame.pallet import Pallet, call, event
 from runtime.frame.storage import StorageValue, value
-from runtime.frame.weights import MICROSECOND, add
+from runtime.frame.weights import add
+from runtime.pallets.sudo import weights
 from runtime.primitives.errors import ensure
 from runtime.primitives.keys import ss58_decode
 from runtime.primitives.types import AccountId, Weight
@@ -31,7 +32,7 @@ class Error(IntEnum):
 
 
 def _weight(one: Call) -> Weight:
-    return add(Weight(20 * MICROSECOND, 0), outer_table().weight(one))
+    return add(weights.SUDO, outer_table().weight(one))
 
 
 class Sudo(Pallet, index=6):

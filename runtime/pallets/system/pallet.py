@@ -12,7 +12,8 @@ from runtime.frame.limits import BlockLength, BlockWeights, RuntimeDbWeight
 from runtime.frame.origin import Origin, ensure_signed
 from runtime.frame.pallet import Const, Pallet, call, constant, event
 from runtime.frame.storage import StorageMap, StorageValue, storage_map, value
-from runtime.frame.weights import BLOCK_LENGTH, BLOCK_WEIGHTS, DB_WEIGHT, per_byte
+from runtime.frame.weights import BLOCK_LENGTH, BLOCK_WEIGHTS, DB_WEIGHT
+from runtime.pallets.system import weights
 from runtime.pallets.system.types import (
     EMPTY_ACCOUNT,
     AccountData,
@@ -112,12 +113,12 @@ class System(Pallet, index=0):
         doc="Version of the rules that execute the next block."
     )
 
-    @call(index=0, weight=per_byte)
+    @call(index=0, weight=weights.remark)
     def remark(self, origin: Origin, remark: bytes) -> None:
         """Put bytes into a block; they have no effect."""
         ensure_signed(origin)
 
-    @call(index=7, weight=per_byte)
+    @call(index=7, weight=weights.remark_with_event)
     def remark_with_event(self, origin: Origin, remark: bytes) -> None:
         """Put bytes into a block and record their hash in an event."""
         who = ensure_signed(origin)

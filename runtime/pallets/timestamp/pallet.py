@@ -7,7 +7,7 @@ from enum import IntEnum
 from runtime.frame.origin import Origin, ensure_none
 from runtime.frame.pallet import Const, Pallet, call, constant
 from runtime.frame.storage import StorageValue, value
-from runtime.frame.weights import db
+from runtime.pallets.timestamp import weights
 from runtime.primitives.errors import ensure
 from runtime.primitives.scale import CompactU64
 from runtime.primitives.types import Moment
@@ -31,7 +31,7 @@ class Timestamp(Pallet, index=1):
 
     now: StorageValue[Moment] = value(default=0, doc="Time of the block, milliseconds since 1970.")
 
-    @call(index=0, weight=db(1, 1, 5), mandatory=True)
+    @call(index=0, weight=weights.SET, mandatory=True)
     def set(self, origin: Origin, now: CompactU64) -> None:
         """Set the time of the block; an inherent, made by its author."""
         ensure_none(origin)

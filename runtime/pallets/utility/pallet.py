@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import IntEnum
 from typing import Any
 
@@ -11,7 +12,8 @@ from runtime.frame.errors import DispatchErrorValue
 from runtime.frame.host import Host
 from runtime.frame.origin import Origin, ensure_signed
 from runtime.frame.pallet import Const, Pallet, call, constant, event
-from runtime.frame.weights import MICROSECOND, add
+from runtime.frame.weights import add, per_unit
+from runtime.pallets.utility import weights
 from runtime.primitives.errors import DispatchFailure, ensure
 from runtime.primitives.scale import U32
 from runtime.primitives.types import Weight
@@ -56,11 +58,16 @@ class Error(IntEnum):
     """A batch holds at most 1000 calls. Split it."""
 
 
-def _weight(calls: tuple[Call, ...]) -> Weight:
-    total = Weight(20 * MICROSECOND, 0)
-    for one in calls:
-        total = add(total, outer_table().weight(one))
-    return total
+def _weight(fixed: Weight, each: int) -> Callable[[tuple[Call, ...]], Weight]:
+    """Return what a batch weighs by its calls: theirs, `fixed` and `each` picoseconds."""
+
+    def weight(calls: tuple[Call, ...]) -> Weight:
+        total = per_unit(fixed, len(calls), each)
+        for one in calls:
+            total = add(total, outer_table().weight(one))
+        return total
+
+    return weight
 
 
 class Utility(Pallet, index=5):
@@ -83,7 +90,7 @@ class Utility(Pallet, index=5):
     def __init__(self, host: Host) -> None:
         super().__init__(host)
 
-    @call(index=0, weight=_weight)
+    @call(index=0, weight=_weight(weights.BATCH, weights.BATCH_CALL))
     def batch(self, origin: Origin, calls: tuple[RuntimeCall, ...]) -> None:
         """Make calls in order until one fails; those before it stand."""
         ensure_signed(origin)
@@ -96,7 +103,7 @@ class Utility(Pallet, index=5):
             self.deposit_event(ItemCompleted())
         self.deposit_event(BatchCompleted())
 
-    @call(index=2, weight=_weight)
+    @call(index=2, weight=_weight(weights.BATCH_ALL, weights.BATCH_ALL_CALL))
     def batch_all(self, origin: Origin, calls: tuple[RuntimeCall, ...]) -> None:
         """Make all calls or none."""
         ensure_signed(origin)
@@ -106,7 +113,7 @@ class Utility(Pallet, index=5):
             self.deposit_event(ItemCompleted())
         self.deposit_event(BatchCompleted())
 
-    @call(index=4, weight=_weight)
+    @call(index=4, weight=_weight(weights.FORCE_BATCH, weights.FORCE_BATCH_CALL))
     def force_batch(self, origin: Origin, calls: tuple[RuntimeCall, ...]) -> None:
         """Try every call; those that fail change nothing."""
         ensure_signed(origin)
