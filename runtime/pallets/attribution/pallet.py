@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from enum import IntEnum
 from itertools import islice
 from typing import Any, Protocol
 
 from runtime.frame.host import Host
 from runtime.frame.origin import Origin, ensure_root, ensure_signed
-from runtime.frame.pallet import Const, Pallet, call, constant, event, refusal
+from runtime.frame.pallet import Const, Pallet, call, constant, refusal
 from runtime.frame.storage import (
     StorageDoubleMap,
     StorageMap,
@@ -19,6 +18,19 @@ from runtime.frame.storage import (
     value,
 )
 from runtime.pallets.attribution import weights as call_weights
+from runtime.pallets.attribution.errors import Error
+from runtime.pallets.attribution.events import (
+    EVENTS,
+    Agreed,
+    Committed,
+    CommitteeDrawn,
+    Finalized,
+    MethodSet,
+    Opened,
+    Rejected,
+    Revealed,
+    Stuck,
+)
 from runtime.pallets.attribution.types import Duty, DutyStage, Method, Opening, Published
 from runtime.primitives.errors import (
     DispatchFailure,
@@ -104,121 +116,6 @@ class Randomness(Protocol):
     mix: StorageValue[bytes]
 
 
-@event(index=0)
-class CommitteeDrawn:
-    """The judges of a batch were drawn, and the receipts that they recompute.
-
-    Where `self_attested`, the executor's own validator is the committee, for want of another.
-    """
-
-    batch: BatchId
-    audited: bool
-    self_attested: bool
-    seats: tuple[AccountId, ...]
-    receipts: tuple[U32, ...]
-
-
-@event(index=1)
-class Committed:
-    """A member committed to what it found."""
-
-    batch: BatchId
-    validator: AccountId
-    hash: H256
-
-
-@event(index=2)
-class Revealed:
-    """A member revealed what it had committed to."""
-
-    batch: BatchId
-    validator: AccountId
-
-
-@event(index=3)
-class Opened:
-    """The executor opened the drawn receipts and their reports."""
-
-    batch: BatchId
-    reports: tuple[H256, ...]
-
-
-@event(index=4)
-class Agreed:
-    """Two thirds of the seats found what the executor claims; the dispute window runs."""
-
-    batch: BatchId
-    final_at: BlockNumber
-
-
-@event(index=5)
-class Rejected:
-    """The committee did not confirm a batch; it is void. `fault` says that the executor erred."""
-
-    batch: BatchId
-    fault: bool
-
-
-@event(index=6)
-class Finalized:
-    """A batch is final; its fee is divided."""
-
-    batch: BatchId
-
-
-@event(index=7)
-class MethodSet:
-    """A way of attributing was admitted or changed."""
-
-    method: U16
-    name: bytes
-
-
-@event(index=8)
-class Stuck:
-    """A batch could not be moved on; `finalize` tries again once the cause is gone."""
-
-    batch: BatchId
-    cause: str
-
-
-class Error(IntEnum):
-    """Reasons a call of this pallet fails."""
-
-    NO_DUTY = 0
-    """There is no such batch, or its committee is not drawn yet."""
-    NOT_A_MEMBER = 1
-    """The signer is not a worker of a seated validator."""
-    OUTSIDE_WINDOW = 2
-    """Commits are taken until the commit window shuts, reveals and openings only after it."""
-    ALREADY_COMMITTED = 3
-    """This seat committed before."""
-    NOT_COMMITTED = 4
-    """This seat did not commit."""
-    WRONG_REVEAL = 5
-    """What is revealed is not what was committed."""
-    ALREADY_REVEALED = 6
-    """This seat revealed before."""
-    WRONG_SHAPE = 7
-    """One code and one verdict for each drawn receipt, codes in the model's layout."""
-    NOT_EXECUTOR = 8
-    """Only the batch's executor opens its receipts."""
-    ALREADY_OPENED = 9
-    """The receipts were opened before."""
-    WRONG_OPENING = 10
-    """An opened receipt or report is not the one that the batch commits to."""
-    WRONG_COST = 11
-    """A receipt's sums are not its tokens at the session's price."""
-    WRONG_REPORT = 12
-    """A report names another receipt or method, or is not in canonical form."""
-    WRONG_WEIGHTS = 13
-    """A report's clusters do not follow from its scores and spans."""
-    NOT_DUE = 14
-    """The batch is not at the end of its windows."""
-    UNKNOWN_METHOD = 15
-    """The method is not admitted."""
-
-
 class Attribution(Pallet, index=13):
     """Committees recompute drawn receipts and attest by commit and reveal; the chain counts.
 
@@ -227,17 +124,7 @@ class Attribution(Pallet, index=13):
     """
 
     Error = Error
-    EVENTS = (
-        CommitteeDrawn,
-        Committed,
-        Revealed,
-        Opened,
-        Agreed,
-        Rejected,
-        Finalized,
-        MethodSet,
-        Stuck,
-    )
+    EVENTS = EVENTS
 
     seats: Const[U8] = constant(SEATS, doc="Seats of a committee.")
     redraw_after: Const[BlockNumber] = constant(

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
-from enum import IntEnum
 from typing import Any, Protocol
 
 from runtime.frame.currency import STAKERS, TREASURY, HoldReason
 from runtime.frame.errors import ArithmeticReason, DispatchError, TokenError
 from runtime.frame.host import Host
 from runtime.frame.origin import Origin, ensure_root, ensure_signed
-from runtime.frame.pallet import Const, Pallet, call, constant, event
+from runtime.frame.pallet import Const, Pallet, call, constant
 from runtime.frame.storage import StorageMap, StorageValue, storage_map, value
 from runtime.pallets.balances import weights
+from runtime.pallets.balances.errors import Error
+from runtime.pallets.balances.events import (
+    EVENTS,
+    BalanceSet,
+    Burned,
+    BurnedHeld,
+    Deposit,
+    DustLost,
+    Endowed,
+    Held,
+    Minted,
+    Released,
+    Transfer,
+    TransferOnHold,
+    Withdraw,
+)
 from runtime.pallets.balances.types import BalanceLock, HeldAmount, ReserveData
 from runtime.primitives.errors import DispatchFailure, InvariantViolation, ensure, invariant
 from runtime.primitives.hashing import Hasher
@@ -27,122 +42,6 @@ from runtime.primitives.types import (
 EXISTENTIAL_DEPOSIT = 10**15
 """A thousandth of an OPEN."""
 _CLOSED_ADDRESS = DispatchError.CANNOT_LOOKUP
-
-
-@event(index=0)
-class Endowed:
-    """An account was created with some free balance."""
-
-    account: AccountId
-    free_balance: Balance
-
-
-@event(index=1)
-class DustLost:
-    """An account fell below the existential deposit; the rest went to the treasury."""
-
-    account: AccountId
-    amount: Balance
-
-
-@event(index=2)
-class Transfer:
-    """Free balance moved from one account to another."""
-
-    from_: AccountId
-    to: AccountId
-    amount: Balance
-
-
-@event(index=3)
-class BalanceSet:
-    """Governance set a balance."""
-
-    who: AccountId
-    free: Balance
-
-
-@event(index=7)
-class Deposit:
-    """An amount was put into an account, by the chain."""
-
-    who: AccountId
-    amount: Balance
-
-
-@event(index=8)
-class Withdraw:
-    """An amount was taken from an account, by the chain, for a fee for instance."""
-
-    who: AccountId
-    amount: Balance
-
-
-@event(index=10)
-class Minted:
-    """An amount was created in an account."""
-
-    who: AccountId
-    amount: Balance
-
-
-@event(index=11)
-class Burned:
-    """An amount of an account was destroyed."""
-
-    who: AccountId
-    amount: Balance
-
-
-@event(index=25)
-class Held:
-    """A part of a balance was set aside."""
-
-    reason: HoldReason
-    who: AccountId
-    amount: Balance
-
-
-@event(index=28)
-class Released:
-    """A held part of a balance is free again."""
-
-    reason: HoldReason
-    who: AccountId
-    amount: Balance
-
-
-@event(index=29)
-class TransferOnHold:
-    """A held part of a balance went to another account."""
-
-    reason: HoldReason
-    source: AccountId
-    dest: AccountId
-    amount: Balance
-
-
-@event(index=30)
-class BurnedHeld:
-    """A held part of a balance was destroyed."""
-
-    reason: HoldReason
-    who: AccountId
-    amount: Balance
-
-
-class Error(IntEnum):
-    """Reasons a call of this pallet fails; the indices of `pallet_balances`."""
-
-    LIQUIDITY_RESTRICTIONS = 1
-    """The balance is held or frozen. Wait until it is released."""
-    INSUFFICIENT_BALANCE = 2
-    """The free balance is too low for the amount. Send less, or fund the account."""
-    EXISTENTIAL_DEPOSIT = 3
-    """The amount is below the existential deposit, so it cannot create the account. Send more."""
-    EXPENDABILITY = 4
-    """The transfer would leave the sender less than the existential deposit. Keep more, or use
-    transfer_allow_death."""
 
 
 class Accounts(Protocol):
@@ -163,20 +62,7 @@ class Balances(Pallet, index=2):
     """Who owns how much OPEN, what of it is held, and how it moves. 1 OPEN is 10^18 units."""
 
     Error = Error
-    EVENTS = (
-        Endowed,
-        DustLost,
-        Transfer,
-        BalanceSet,
-        Deposit,
-        Withdraw,
-        Minted,
-        Burned,
-        Held,
-        Released,
-        TransferOnHold,
-        BurnedHeld,
-    )
+    EVENTS = EVENTS
 
     existential_deposit: Const[Balance] = constant(
         EXISTENTIAL_DEPOSIT, doc="An account with less is removed."

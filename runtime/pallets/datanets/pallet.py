@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from enum import IntEnum
 
 from runtime.frame.currency import TREASURY, Currency, HoldReason
 from runtime.frame.host import Host
 from runtime.frame.origin import Origin, ensure_root, ensure_signed
-from runtime.frame.pallet import Const, Pallet, call, constant, event
+from runtime.frame.pallet import Const, Pallet, call, constant
 from runtime.frame.storage import (
     StorageDoubleMap,
     StorageMap,
@@ -18,6 +17,21 @@ from runtime.frame.storage import (
     value,
 )
 from runtime.pallets.datanets import weights
+from runtime.pallets.datanets.errors import Error
+from runtime.pallets.datanets.events import (
+    EVENTS,
+    BatchAccepted,
+    BatchRejected,
+    BatchSubmitted,
+    BondReleased,
+    Created,
+    Delisted,
+    Flagged,
+    FlagResolved,
+    PolicySet,
+    RecordRedundant,
+    VersionPublished,
+)
 from runtime.pallets.datanets.types import (
     Batch,
     BatchStatus,
@@ -57,163 +71,6 @@ MAX_CHAIN = 32
 """Steps from a copy of a copy to the original; a longer chain pays its last step."""
 
 
-@event(index=0)
-class Created:
-    """A Datanet was created."""
-
-    datanet: DatanetId
-    owner: AccountId
-    name: bytes
-
-
-@event(index=1)
-class BatchSubmitted:
-    """A contributor bonded and submitted records; the owner decides on them."""
-
-    datanet: DatanetId
-    batch: U32
-    contributor: AccountId
-    count: U32
-    blob: H256
-    bond: Balance
-
-
-@event(index=2)
-class BatchAccepted:
-    """The owner took a batch in; its records have ids from `first_record` on."""
-
-    datanet: DatanetId
-    batch: U32
-    first_record: U64
-    count: U32
-
-
-@event(index=3)
-class BatchRejected:
-    """The owner turned a batch down; its bond is free."""
-
-    datanet: DatanetId
-    batch: U32
-
-
-@event(index=4)
-class VersionPublished:
-    """A Datanet was frozen as a version that models can be trained on."""
-
-    datanet: DatanetId
-    version: U32
-    root: H256
-    records: U64
-
-
-@event(index=5)
-class Flagged:
-    """Somebody bonded an accusation against a batch."""
-
-    flag: U32
-    datanet: DatanetId
-    batch: U32
-    kind: FlagKind
-    flagger: AccountId
-
-
-@event(index=6)
-class RecordRedundant:
-    """A record proved to repeat an earlier one: it is paid nothing and cost a part of its bond."""
-
-    datanet: DatanetId
-    record: U64
-    original: U64
-    contributor: AccountId
-    slashed: Balance
-
-
-@event(index=7)
-class FlagResolved:
-    """An accusation was judged."""
-
-    flag: U32
-    status: FlagStatus
-    slashed: Balance
-
-
-@event(index=8)
-class BondReleased:
-    """The flag window of a batch is over; its bond is free."""
-
-    datanet: DatanetId
-    batch: U32
-    amount: Balance
-
-
-@event(index=9)
-class PolicySet:
-    """The owner changed who may contribute under what bond."""
-
-    datanet: DatanetId
-    policy: Policy
-
-
-@event(index=10)
-class Delisted:
-    """Governance closed a Datanet; it takes and pays no records any more."""
-
-    datanet: DatanetId
-
-
-class Error(IntEnum):
-    """Reasons a call of this pallet fails."""
-
-    UNKNOWN_DATANET = 0
-    """There is no Datanet of this id."""
-    NAME_TOO_LONG = 1
-    """A name has 1 to 64 bytes of UTF-8. Shorten it."""
-    NAME_TAKEN = 2
-    """Another Datanet has this name. Choose another."""
-    BAD_SCHEMA = 3
-    """A schema names 1 to 16 different fields of 1 to 64 bytes each."""
-    NOT_OWNER = 4
-    """Only the Datanet's owner may do this."""
-    CLOSED = 5
-    """This Datanet takes records from its owner only, or was delisted."""
-    BAD_BATCH_SIZE = 6
-    """A batch has 1 to 65,536 records and at most 16 MiB. Split it."""
-    BOND_TOO_LOW = 7
-    """The bond is below the policy's: the greater of its minimum and its rate per record."""
-    BAD_LICENCE = 8
-    """Name the records' licence as an SPDX expression of 1 to 64 bytes."""
-    BLOB_KNOWN = 9
-    """Another batch declares these very bytes. Submit new records."""
-    UNKNOWN_BATCH = 10
-    """There is no batch of this number."""
-    ALREADY_DECIDED = 11
-    """The owner decided on this batch before."""
-    NOTHING_NEW = 12
-    """No batch was accepted since the last version."""
-    WRONG_EVIDENCE = 13
-    """The proofs do not lead to this Datanet's root, or not to this batch."""
-    NOT_REDUNDANT = 14
-    """The records' canonical texts differ, or the original is not the earlier one of another."""
-    ALREADY_REDUNDANT = 15
-    """This record was found to be a copy before."""
-    FLAG_BOND_TOO_LOW = 16
-    """Bond at least the flag deposit."""
-    WINDOW_OVER = 17
-    """The flag window of this batch is over."""
-    WINDOW_OPEN = 18
-    """The flag window of this batch is open, or an accusation is not judged. Wait."""
-    NOTHING_BONDED = 19
-    """Nothing of this batch's bond is held any more."""
-    UNKNOWN_FLAG = 20
-    """There is no open accusation of this number."""
-    TOO_MANY_FLAGS = 21
-    """This batch has as many open accusations as it may."""
-    BAD_POLICY = 22
-    """The bond per record is above what the chain admits."""
-    PUBLISH_FIRST = 23
-    """As many batches as may be were accepted since the last version. Publish a version."""
-
-
 class Datanets(Pallet, index=10):
     """Data silos: contributors bond OPEN and submit records, copies and harm are slashed.
 
@@ -221,19 +78,7 @@ class Datanets(Pallet, index=10):
     """
 
     Error = Error
-    EVENTS = (
-        Created,
-        BatchSubmitted,
-        BatchAccepted,
-        BatchRejected,
-        VersionPublished,
-        Flagged,
-        RecordRedundant,
-        FlagResolved,
-        BondReleased,
-        PolicySet,
-        Delisted,
-    )
+    EVENTS = EVENTS
 
     creation_deposit: Const[Balance] = constant(10 * OPEN, doc="Held while a Datanet exists.")
     flag_deposit: Const[Balance] = constant(OPEN, doc="Least bond of an accusation.")

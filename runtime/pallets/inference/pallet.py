@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from enum import IntEnum
 from itertools import islice
 from typing import Any, Protocol
 
 from runtime.frame.currency import STAKERS, TREASURY, Currency, HoldReason, pot_account
 from runtime.frame.host import Host
 from runtime.frame.origin import Origin, ensure_signed
-from runtime.frame.pallet import Const, Pallet, call, constant, event, refusal
+from runtime.frame.pallet import Const, Pallet, call, constant, refusal
 from runtime.frame.storage import (
     StorageDoubleMap,
     StorageMap,
@@ -20,6 +19,22 @@ from runtime.frame.storage import (
     value,
 )
 from runtime.pallets.inference import weights
+from runtime.pallets.inference.errors import Error
+from runtime.pallets.inference.events import (
+    EVENTS,
+    BatchVoided,
+    Claimed,
+    Paid,
+    ReceiptsSubmitted,
+    SessionClosed,
+    SessionClosing,
+    SessionOpened,
+    SessionToppedUp,
+    Settled,
+    WorkerRegistered,
+    WorkerRetired,
+    WorkerUpdated,
+)
 from runtime.pallets.inference.types import (
     Batch,
     BatchState,
@@ -103,178 +118,6 @@ class Attestation(Protocol):
         """Return the seats of a judged batch; None where it was not audited."""
 
 
-@event(index=0)
-class WorkerRegistered:
-    """A validator registered a worker."""
-
-    key: AccountId
-    validator: AccountId
-    endpoint: bytes
-
-
-@event(index=1)
-class WorkerUpdated:
-    """A worker changed where and what it serves."""
-
-    key: AccountId
-    endpoint: bytes
-
-
-@event(index=2)
-class WorkerRetired:
-    """A worker is gone; its deposit is free."""
-
-    key: AccountId
-
-
-@event(index=3)
-class SessionOpened:
-    """A customer put money aside for a model's answers."""
-
-    session: SessionId
-    customer: AccountId
-    model: ModelId
-    executor: AccountId
-    escrow: Balance
-
-
-@event(index=4)
-class SessionToppedUp:
-    """A customer put more money aside."""
-
-    session: SessionId
-    amount: Balance
-
-
-@event(index=5)
-class SessionClosing:
-    """A session takes no requests; the executor may still submit receipts for a while."""
-
-    session: SessionId
-    closes: BlockNumber
-
-
-@event(index=6)
-class SessionClosed:
-    """A session is over; what was not spent went back to the customer."""
-
-    session: SessionId
-    refunded: Balance
-
-
-@event(index=7)
-class ReceiptsSubmitted:
-    """An executor claims the fees of answers that it gave."""
-
-    batch: BatchId
-    session: SessionId
-    count: U32
-    compute: Balance
-    premium: Balance
-
-
-@event(index=8)
-class BatchVoided:
-    """A batch was not confirmed; its claim went back to the customer."""
-
-    batch: BatchId
-    refunded: Balance
-
-
-@event(index=9)
-class Paid:
-    """A part of a batch's fee was credited; without an account it went to the pot of its role."""
-
-    batch: BatchId
-    role: Role
-    account: AccountId | None
-    datanet: DatanetId | None
-    amount: Balance
-
-
-@event(index=10)
-class Settled:
-    """Every unit of a batch's fee has its owner."""
-
-    batch: BatchId
-    session: SessionId
-    compute: Balance
-    premium: Balance
-
-
-@event(index=11)
-class Claimed:
-    """Credited earnings were moved to their account."""
-
-    who: AccountId
-    amount: Balance
-
-
-class Error(IntEnum):
-    """Reasons a call of this pallet fails."""
-
-    NOT_VALIDATOR = 0
-    """Only a validator may register workers."""
-    WORKER_KNOWN = 1
-    """This key is registered already. Generate another."""
-    BAD_PROOF = 2
-    """The worker's key did not sign its registration by this validator."""
-    BAD_ENDPOINT = 3
-    """An endpoint is a URL of 1 to 256 bytes."""
-    TOO_MANY_MODELS = 4
-    """A worker names at most 64 models; name none to offer all."""
-    UNKNOWN_WORKER = 5
-    """There is no worker with this key."""
-    NOT_WORKERS_VALIDATOR = 6
-    """Only the validator that registered the worker may do this."""
-    WORKER_BUSY = 7
-    """The worker has batches that are not settled. Wait for the last one."""
-    WORKER_RETIRING = 8
-    """The worker takes no new sessions."""
-    UNKNOWN_MODEL = 9
-    """There is no launched model of this id."""
-    MODEL_NOT_SERVED = 10
-    """This worker does not offer the model."""
-    BAD_ESCROW = 11
-    """Put at least the least escrow aside, and no less than one request may cost."""
-    BAD_TTL = 12
-    """A session lasts from 10 blocks to the longest time the chain admits."""
-    UNKNOWN_SESSION = 13
-    """There is no session of this id."""
-    NOT_CUSTOMER = 14
-    """Only the session's customer may do this."""
-    SESSION_NOT_OPEN = 15
-    """The session is closing or closed."""
-    NOT_EXECUTOR = 16
-    """Only the session's worker may submit its receipts."""
-    TOO_LATE = 17
-    """The session takes no receipts any more."""
-    NONCE_SETTLED = 18
-    """A receipt of this nonce was submitted before."""
-    BAD_TOTALS = 19
-    """Count, nonces and sums of the batch contradict each other or the session's price."""
-    ABOVE_ESCROW = 20
-    """The batch claims more than is left in the escrow."""
-    ABOVE_MAX_FEE = 21
-    """The batch claims more than its requests may cost."""
-    VOUCHER_REFUSED = 22
-    """The voucher does not cover the batch: wrong key, chain, session, nonce or ceiling."""
-    BAD_CLUSTERS = 23
-    """The clusters are not whole, not canonical, not of the model's Datanets or not payable."""
-    UNKNOWN_BATCH = 24
-    """There is no batch of this id."""
-    NOT_FINAL = 25
-    """The batch is not final, or was settled before."""
-    NOTHING_TO_CLAIM = 26
-    """Nothing is credited to this account."""
-    QUOTA_EXHAUSTED = 27
-    """The worker submitted as many feeless batches as it may in this epoch. Submit larger ones."""
-    NOT_DUE = 28
-    """The session's time is not over."""
-    TOO_MANY_WORKERS = 29
-    """A validator has as many workers as it may. Retire one."""
-
-
 class Inference(Pallet, index=12):
     """Workers serve models; customers escrow, vouch and are refunded; receipts are settled.
 
@@ -283,20 +126,7 @@ class Inference(Pallet, index=12):
     """
 
     Error = Error
-    EVENTS = (
-        WorkerRegistered,
-        WorkerUpdated,
-        WorkerRetired,
-        SessionOpened,
-        SessionToppedUp,
-        SessionClosing,
-        SessionClosed,
-        ReceiptsSubmitted,
-        BatchVoided,
-        Paid,
-        Settled,
-        Claimed,
-    )
+    EVENTS = EVENTS
 
     worker_deposit: Const[Balance] = constant(10 * OPEN, doc="Held while a worker is registered.")
     least_escrow: Const[Balance] = constant(OPEN // 100, doc="Least escrow of a session.")
@@ -874,6 +704,7 @@ class Inference(Pallet, index=12):
     def _credit(self, batch: int, payment: Payment) -> None:
         """Give one payment to its owner; the money is in the pot already, refunds are paid."""
         amount = payment.amount
+        self.deposit_event(Paid(batch, payment.role, payment.account, payment.datanet, amount))
         if payment.role == Role.TREASURY:
             self.currency.transfer(POT, TREASURY, amount, keep_alive=False)
         elif payment.role == Role.STAKERS:
@@ -886,7 +717,6 @@ class Inference(Pallet, index=12):
             self.upkeep.insert(payment.datanet, self.upkeep[payment.datanet] + amount)
         elif payment.role != Role.REFUND and payment.account is not None:
             self._accrue(payment.account, amount)
-        self.deposit_event(Paid(batch, payment.role, payment.account, payment.datanet, amount))
 
     def _accrue(self, who: bytes, amount: int) -> None:
         owed = self.claimable[who] + amount

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from enum import IntEnum
 from typing import Any, Protocol
 
 from runtime.frame.currency import Currency, HoldReason
 from runtime.frame.host import Host
 from runtime.frame.origin import Origin, ensure_root, ensure_signed
-from runtime.frame.pallet import Const, Pallet, call, constant, event
+from runtime.frame.pallet import Const, Pallet, call, constant
 from runtime.frame.storage import StorageMap, StorageValue, storage_map, value
 from runtime.pallets.models import weights
+from runtime.pallets.models.errors import Error
+from runtime.pallets.models.events import (
+    EVENTS,
+    ArtifactSubmitted,
+    Backed,
+    BaseRegistered,
+    Deprecated,
+    Launched,
+    PriceSet,
+    Proposed,
+    Unbacked,
+)
 from runtime.pallets.models.types import (
     Artifact,
     Backer,
@@ -24,7 +35,7 @@ from runtime.pallets.models.types import (
 from runtime.primitives.errors import DispatchFailure, ensure, invariant
 from runtime.primitives.hashing import Hasher
 from runtime.primitives.scale import H256, U16, U32, U64, U128
-from runtime.primitives.types import AccountId, Balance
+from runtime.primitives.types import Balance
 from runtime.protocols.ids import ModelId
 from runtime.protocols.price import Price, PriceRefusal, check_price
 from runtime.protocols.scoring import ScoreRefusal, check_layout
@@ -44,124 +55,11 @@ class DatanetVersions(Protocol):
         """Tell whether a Datanet is listed."""
 
 
-@event(index=0)
-class BaseRegistered:
-    """A backbone was admitted."""
-
-    base: BaseId
-    name: bytes
-    manifest: H256
-
-
-@event(index=1)
-class Proposed:
-    """Somebody staked on training a model."""
-
-    model: ModelId
-    owner: AccountId
-    name: bytes
-    stake: Balance
-
-
-@event(index=2)
-class Backed:
-    """A backer staked on a model."""
-
-    model: ModelId
-    backer: AccountId
-    amount: Balance
-
-
-@event(index=3)
-class Unbacked:
-    """A backer took its stake back."""
-
-    model: ModelId
-    backer: AccountId
-    amount: Balance
-
-
-@event(index=4)
-class ArtifactSubmitted:
-    """A model was trained; its adapter and its commitments are fixed."""
-
-    model: ModelId
-    manifest: H256
-    training_receipt: H256
-
-
-@event(index=5)
-class Launched:
-    """A model can be served and paid."""
-
-    model: ModelId
-    price: Price
-
-
-@event(index=6)
-class PriceSet:
-    """A model's price for sessions opened from now on."""
-
-    model: ModelId
-    price: Price
-
-
-@event(index=7)
-class Deprecated:
-    """A model takes no new sessions; its owner's and backers' stakes are free."""
-
-    model: ModelId
-
-
-class Error(IntEnum):
-    """Reasons a call of this pallet fails."""
-
-    UNKNOWN_BASE = 0
-    """There is no base model of this id."""
-    UNKNOWN_MODEL = 1
-    """There is no model of this id."""
-    BAD_NAME = 2
-    """A name has 1 to 64 bytes of UTF-8."""
-    NOT_OWNER = 3
-    """Only the model's owner may do this."""
-    BAD_DATANETS = 4
-    """Name 1 to 16 different Datanets, each in a published version and not delisted."""
-    STAKE_TOO_LOW = 5
-    """Stake at least the proposal deposit."""
-    WRONG_STAGE = 6
-    """The model is not at the stage that this needs."""
-    TOO_MANY_BACKERS = 7
-    """A model has at most 32 backers, each with at least the least backing."""
-    NOT_A_BACKER = 8
-    """The caller does not back this model with so much."""
-    BAD_LINEAGE = 9
-    """The parent is not launched on the same base, or its line is as long as it may be."""
-    BAD_ROYALTY = 10
-    """Royalties of a line sum to at most 30 %."""
-    BAD_LAYOUT = 11
-    """An influence code has 1 to 4,096 modules and no more coordinates than the chain admits."""
-    PRICE_REFUSED = 12
-    """Compute exceeds the base model's cap, or the premium is below half of compute."""
-    MANIFEST_KNOWN = 13
-    """Another model has this manifest."""
-    BAD_MANIFEST = 14
-    """A manifest has 1 byte to 64 MiB."""
-
-
 class Models(Pallet, index=11):
     """From a proposal that is staked on, through a trained adapter, to a launched model."""
 
     Error = Error
-    EVENTS = (
-        BaseRegistered,
-        Proposed,
-        Backed,
-        Unbacked,
-        ArtifactSubmitted,
-        Launched,
-        PriceSet,
-        Deprecated,
-    )
+    EVENTS = EVENTS
 
     proposal_deposit: Const[Balance] = constant(10 * OPEN, doc="Least stake of a proposal.")
     least_backing: Const[Balance] = constant(OPEN, doc="Least stake of a backer.")
