@@ -10,9 +10,7 @@ import trio
 from consensus.core import ecvrf
 from consensus.core.digest import Justification, digest_item, find_claim, vrf_alpha
 from consensus.core.votes import (
-    Subject,
     VoteDomain,
-    VoteKind,
     certificate,
     check_finality,
     decode_certificate,
@@ -95,6 +93,7 @@ class SoloAuthority(Rules):
         self._key = key
         self._record = record
         self._now_ms = now_ms
+        self._disk = trio.CapacityLimiter(1)
 
     async def run(self, application: Application) -> None:
         """Finish what was signed before a crash, then make blocks until cancelled."""
@@ -155,7 +154,7 @@ class SoloAuthority(Rules):
             block.header.hash(),
             block.encode(),
         )
-        await trio.to_thread.run_sync(self._record.record, signed)
+        await trio.to_thread.run_sync(self._record.record, signed, limiter=self._disk)
         ref = await application.execute(block)
         await self._finish(application, signed)
         return ref
@@ -194,10 +193,3 @@ def view_of(header: Header) -> int:
     """Return the view in which a block was made; 0 for the genesis block."""
     claim = find_claim(header.digest)
     return 0 if claim is None else claim.view
-
-
-def finalize_subject(claim: PreDigest, block: BlockRef) -> Subject:
-    """Return what the finalize vote on a block says."""
-    return Subject(
-        VoteKind.FINALIZE, claim.epoch, claim.view, claim.parent_view, block.number, block.hash
-    )

@@ -10,6 +10,7 @@ from consensus.session_key import SessionKey
 from consensus.signing_record import SigningRecord
 from consensus.solo import SoloAuthority, SoloObserver
 from genesis.spec import ChainSpec, InvalidChainSpec
+from node.errors import NodeError
 from node.native_runtime import MINIMUM_PERIOD_MS
 from node.paths import ChainPaths
 from runtime.construct import Runtime
@@ -47,7 +48,7 @@ def open_agreement(
     """Make the engine: an authority where there is a key, else an observer.
 
     Raises SigningRefused where the record of earlier signatures is absent (unless it may be made),
-    damaged or in use; ValueError where the key is not the authority's.
+    damaged or in use; NodeError where the key is not the authority's.
     """
     if key_seed is None:
         return SoloObserver(settings)
@@ -55,9 +56,9 @@ def open_agreement(
     record = SigningRecord.open(paths.signing_record, domain, make=make_record)
     try:
         return SoloAuthority(settings, SessionKey(key_seed), record)
-    except ValueError:
+    except ValueError as error:
         record.close()
-        raise
+        raise NodeError(f"{error}; use the authority's key, or run without --validator") from error
 
 
 class _Entries:

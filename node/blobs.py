@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -24,6 +25,8 @@ CHUNK_BYTES = 1 << 20
 UPLOADS = "uploads"
 STRIPES = 64
 """Locks: two writes to one blob take turns, as do a few others by chance."""
+
+_NAME = re.compile(r"[0-9a-f]{64}")
 
 Declared = Callable[[bytes], int | None]
 
@@ -121,7 +124,7 @@ class BlobStore:
 
     def hashes(self) -> Iterator[bytes]:
         """List the complete blobs."""
-        for path in self._root.glob("[0-9a-f][0-9a-f]/*"):
+        for path in self._complete_files():
             yield bytes.fromhex(path.name)
 
     def collect(self) -> int:
@@ -157,9 +160,10 @@ class BlobStore:
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
-            os.truncate(upload, received)
             with self._guard:
                 self._used -= len(data)
+            if upload.exists():
+                os.truncate(upload, received)
             full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
             if full:
                 raise BlobRefusal(BlobReason.DISK) from error
@@ -209,9 +213,17 @@ class BlobStore:
     def _upload(self, blob_hash: bytes) -> Path:
         return self._root / UPLOADS / blob_hash.hex()
 
+    def _complete_files(self) -> Iterator[Path]:
+        return filter(_is_blob, self._root.glob("[0-9a-f][0-9a-f]/*"))
+
     def _all_files(self) -> Iterator[Path]:
-        yield from self._root.glob("[0-9a-f][0-9a-f]/*")
-        yield from (self._root / UPLOADS).iterdir()
+        yield from self._complete_files()
+        yield from filter(_is_blob, (self._root / UPLOADS).iterdir())
+
+
+def _is_blob(path: Path) -> bool:
+    """Tell a blob from what somebody else put into the folder."""
+    return _NAME.fullmatch(path.name) is not None
 
 
 def _size(path: Path) -> int:

@@ -35,14 +35,6 @@ class WrongDatabase(StorageError):
     """The database belongs to another genesis, schema or pruning mode."""
 
 
-class ChainSpecError(NodeError):
-    """A chain specification is not usable; the text names the field."""
-
-
-class SigningRefused(NodeError):
-    """Signing would contradict an earlier signature, or its record cannot be trusted."""
-
-
 class UnknownBlock(LookupError):
     """No block of this hash is known here."""
 

@@ -91,9 +91,9 @@ def _told(value: object) -> str:
 def set_up(filters: str = "info", stream: IO[str] | None = None) -> None:
     """Write logs to `stream`, stderr by default.
 
-    `filters` is a level, or pairs of target and level: `info,pool=debug,rpc=warn`. Raises
-    ValueError for an unknown level.
+    `filters` as for `levels`; raises ValueError for an unknown level.
     """
+    chosen = levels(filters)
     stream = stream or sys.stderr
     handler = logging.StreamHandler(stream)
     colours = stream.isatty() and "NO_COLOR" not in os.environ
@@ -102,10 +102,20 @@ def set_up(filters: str = "info", stream: IO[str] | None = None) -> None:
     root.handlers = [handler]
     root.propagate = False
     root.setLevel(logging.INFO)
+    for name, level in chosen.items():
+        logging.getLogger(name).setLevel(level)
+
+
+def levels(filters: str) -> dict[str, int]:
+    """Read a level, or pairs of target and level, such as `info,pool=debug,rpc=warn`.
+
+    Returns levels by the name of a logger. Raises ValueError for an unknown level.
+    """
+    chosen = {}
     for part in filter(None, filters.split(",")):
         target, _, level = part.rpartition("=")
-        name = f"{ROOT}.{target}" if target else ROOT
-        logging.getLogger(name).setLevel(_level(level))
+        chosen[f"{ROOT}.{target}" if target else ROOT] = _level(level)
+    return chosen
 
 
 def _level(name: str) -> int:

@@ -1,4 +1,8 @@
-"""Prometheus's port: GET /metrics and GET /health, one request per connection."""
+"""Prometheus's port: GET /metrics and GET /health, one request per connection.
+
+Who comes while `CONNECTIONS` are being served is turned away: a queue would hold descriptors that
+the database needs.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +24,7 @@ class MetricsServer:
         self._host = host
         self._port = port
         self._listeners: list[trio.SocketListener] = []
-        self._room = trio.Semaphore(CONNECTIONS)
+        self._connections = 0
 
     async def listen(self) -> tuple[str, int]:
         """Bind the port; returns host and port."""
@@ -38,12 +42,18 @@ class MetricsServer:
         await trio.serve_listeners(self._serve, self._listeners)
 
     async def _serve(self, stream: trio.SocketStream) -> None:
-        async with self._room, stream:
-            try:
+        if self._connections >= CONNECTIONS:
+            await trio.aclose_forcefully(stream)
+            return
+        self._connections += 1
+        try:
+            async with stream:
                 with trio.move_on_after(REQUEST_SECONDS):
                     await self._answer(stream)
-            except (trio.BrokenResourceError, trio.ClosedResourceError, h11.ProtocolError):
-                return
+        except (trio.BrokenResourceError, trio.ClosedResourceError, h11.ProtocolError):
+            return
+        finally:
+            self._connections -= 1
 
     async def _answer(self, stream: trio.SocketStream) -> None:
         connection = h11.Connection(h11.SERVER, max_incomplete_event_size=READ_BYTES)

@@ -236,21 +236,26 @@ class Pool(PoolReads):
 
     def revalidate(self, most: int) -> int:
         """Check the suspects, then the entries checked longest ago; returns how many."""
+        due = self._due(most)
+        for entry in due:
+            self._recheck(entry)
+        return len(due)
+
+    def _due(self, most: int) -> list[Entry]:
+        chosen: list[Entry] = []
+        while self._suspects and len(chosen) < most:
+            suspect, _ = self._suspects.popitem(last=False)
+            if suspect in self._graph.entries:
+                chosen.append(self._graph.entries[suspect])
+        if chosen:
+            return chosen
         number = self._validator.best().number
-        chosen = [h for h in self._suspects if h in self._graph.entries][:most]
-        for extrinsic_hash in chosen:
-            del self._suspects[extrinsic_hash]
-        if not chosen:
-            self._suspects.clear()
-            old = (e for e in self._graph.entries.values() if e.checked_at < number)
-            chosen = [e.hash for e in heapq.nsmallest(most, old, key=lambda e: e.checked_at)]
-        for extrinsic_hash in chosen:
-            entry = self._graph.entries.get(extrinsic_hash)
-            if entry is not None:
-                self._recheck(entry)
-        return len(chosen)
+        old = (e for e in self._graph.entries.values() if e.checked_at < number)
+        return heapq.nsmallest(most, old, key=lambda e: e.checked_at)
 
     def _recheck(self, entry: Entry) -> None:
+        if self._graph.entries.get(entry.hash) is not entry:
+            return
         try:
             validity = self._validator.validate(entry.data, entry.source)
             fresh = self._entry(
@@ -285,9 +290,10 @@ class Pool(PoolReads):
         while True:
             await self._work.wait()
             self._work = trio.Event()
-            done = 0
-            while done < budget and (checked := self.revalidate(slice_size)):
-                done += checked
+            due = self._due(budget)
+            for start in range(0, len(due), slice_size):
+                for entry in due[start : start + slice_size]:
+                    self._recheck(entry)
                 await trio.sleep(0)
 
     def close(self) -> None:

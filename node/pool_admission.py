@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import heapq
+
 from node.errors import PoolReason, PoolRefusal
 from node.pool_graph import PoolGraph
 from node.pool_types import NEVER, Entry, PoolLimits
@@ -48,9 +50,11 @@ def replaced_by(graph: PoolGraph, entry: Entry) -> list[Entry]:
     CYCLE where it stands on one of them.
     """
     rivals = graph.rivals(entry.provides)
+    if not rivals:
+        return rivals
     old = sum(rival.priority for rival in rivals)
     enough = entry.priority * REPLACE_DENOMINATOR >= old * REPLACE_NUMERATOR
-    if rivals and not (enough and entry.priority > old):
+    if not (enough and entry.priority > old):
         needed = max(-(-old * REPLACE_NUMERATOR // REPLACE_DENOMINATOR), old + 1)
         raise PoolRefusal(
             PoolReason.PRIORITY_TOO_LOW, f"priority {entry.priority}, {needed} is needed"
@@ -76,11 +80,14 @@ def evicted_for(
     if count <= limits.count and size <= limits.bytes:
         return victims
     kept = leaving | graph.ancestors(entry.requires)
-    worst = [e for e in graph.entries.values() if e.hash not in kept]
-    worst.sort(key=lambda e: (e.priority, e.ready, -e.order))
-    for victim in worst:
-        if victim.priority >= entry.priority:
-            break
+    worse = [
+        (e.priority, e.ready, -e.order, e)
+        for e in graph.entries.values()
+        if e.priority < entry.priority and e.hash not in kept
+    ]
+    heapq.heapify(worse)
+    while worse:
+        victim = heapq.heappop(worse)[3]
         victims.append(victim)
         count -= 1
         size -= len(victim.data)

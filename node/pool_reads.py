@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
@@ -44,7 +45,7 @@ class PoolReads:
         self._history = History(self.limits.history, self.limits.banned_count)
         self._in_blocks = InBlocks()
         self._expiry: list[tuple[int, bytes]] = []
-        self._suspects: dict[bytes, None] = {}
+        self._suspects: OrderedDict[bytes, None] = OrderedDict()
         self._order = 0
         self._work = trio.Event()
         self._listeners: list[trio.MemorySendChannel[bytes]] = []

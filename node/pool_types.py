@@ -71,7 +71,7 @@ class PoolLimits:
     bytes: int = 20 << 20
     sender_count: int = 512
     sender_bytes: int = 4 << 20
-    extrinsic_bytes: int = 4 << 20
+    extrinsic_bytes: int = 512 << 10
     banned_count: int = 8192
     banned_seconds: float = 60.0
     history: int = 16384

@@ -92,6 +92,7 @@ async def run_node(config: NodeConfig, task_status: Starter = trio.TASK_STATUS_I
     """
     sys.setswitchinterval(SWITCH_INTERVAL)
     runtime = NativeRuntime()
+    runtime.prepare()
     with _open_chain(config, runtime) as chain:
         settings = agreement_settings(config.spec, chain.genesis_hash)
         agreement = open_agreement(
@@ -111,13 +112,19 @@ async def run_node(config: NodeConfig, task_status: Starter = trio.TASK_STATUS_I
                     nursery.start_soon(task)
                 nursery.start_soon(_collect_blobs, blobs)
                 nursery.start_soon(agreement.run, NodeApplication(chain, pool, runtime))
-                _log.info("node started", name=config.name, role=backend.facts.roles[0])
+                _tell_start(backend.facts, config.name)
                 task_status.started(
                     RunningNode(chain, pool, agreement, metrics, blobs, doors.rpc, doors.prometheus)
                 )
         finally:
             pool.close()
             agreement.close()
+
+
+def _tell_start(facts: NodeFacts, name: str) -> None:
+    _log.info("node started", name=name, role=facts.roles[0], version=facts.version)
+    if "Authority" not in facts.roles:
+        _log.warning("this node makes no blocks and has no peers: its chain will not grow")
 
 
 @contextmanager
@@ -203,6 +210,10 @@ def _facts(config: NodeConfig) -> NodeFacts:
 async def _collect_blobs(blobs: BlobStore) -> None:
     while True:
         await trio.sleep(BLOB_COLLECTION_SECONDS)
-        freed = await trio.to_thread.run_sync(blobs.collect)
+        try:
+            freed = await trio.to_thread.run_sync(blobs.collect)
+        except OSError as error:
+            _log.warning("undeclared blobs could not be deleted", error=error)
+            continue
         if freed:
             _log.info("undeclared blobs deleted", bytes=freed)

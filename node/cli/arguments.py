@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import re
+from urllib.parse import urlsplit
 
 from runtime.primitives.keys import AddressError, ss58_decode
 
+SCHEMES = ("ws", "wss", "http", "https")
 _HEX = re.compile(r"0x[0-9a-fA-F]{64}")
 _VERSION = re.compile(r"([0-9]{1,10}):([0-9]{1,10})", re.ASCII)
 
@@ -19,6 +21,18 @@ def account_argument(text: str) -> bytes:
         return ss58_decode(text)[0]
     except AddressError as error:
         raise argparse.ArgumentTypeError(f"{text!r} is no account: {error}") from error
+
+
+def node_argument(text: str) -> str:
+    """Check the address of a node's JSON-RPC."""
+    try:
+        parts = urlsplit(text)
+        usable = parts.scheme in SCHEMES and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise argparse.ArgumentTypeError(f"{text!r} is no address such as ws://127.0.0.1:9944")
+    return text
 
 
 def hash_argument(text: str) -> bytes:

@@ -16,10 +16,9 @@ from consensus.interface import Agreement, BlockRef
 from node.agreement import agreement_settings, open_agreement
 from node.block_file import BlockFileError, Carried, read_blocks, write_block, write_head
 from node.chain import Chain
-from node.cli.options import add_chain_options, chosen_base_path, chosen_spec
+from node.cli.options import add_chain_options, add_pruning_option, chosen_base_path, chosen_spec
 from node.native_runtime import NativeRuntime
 from node.paths import ChainPaths
-from node.storage.pruning import Pruning
 
 
 class ExportBlocks:
@@ -51,9 +50,7 @@ export_blocks, import_blocks = ExportBlocks(), ImportBlocks()
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
     add_chain_options(parser)
-    parser.add_argument(
-        "--state-pruning", type=Pruning.parse, default=Pruning(), metavar="N|archive"
-    )
+    add_pruning_option(parser)
 
 
 @contextmanager

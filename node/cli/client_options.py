@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from node.cli.amounts import amount_argument
+from node.cli.arguments import node_argument
 from node.client.signing import KeyPair, from_uri
 from node.errors import NodeError
 from node.keystore import Keystore
@@ -16,7 +17,13 @@ DEFAULT_NODE = "ws://127.0.0.1:9944"
 
 def add_node_options(parser: argparse.ArgumentParser) -> None:
     """Add --node and --json."""
-    parser.add_argument("--node", default=DEFAULT_NODE, metavar="URL", help=f"({DEFAULT_NODE})")
+    parser.add_argument(
+        "--node",
+        type=node_argument,
+        default=DEFAULT_NODE,
+        metavar="URL",
+        help=f"address of its JSON-RPC ({DEFAULT_NODE})",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON document")
 
 

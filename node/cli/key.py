@@ -15,7 +15,12 @@ from node.paths import ChainPaths
 from runtime.primitives.keys import AddressError, ss58_decode, ss58_encode
 
 SCHEMES = ("sr25519", "ed25519", "ecdsa")
-PURPOSES: dict[str, Scheme] = {"consensus": "ed25519", "worker": "sr25519"}
+PURPOSES: dict[str, Scheme] = {
+    "consensus": "ed25519",
+    "worker": "sr25519",
+    "account": "sr25519",
+    "voucher": "sr25519",
+}
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -32,7 +37,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     look.set_defaults(run=_inspect)
     put = actions.add_parser("insert", help="put a secret into the keystore, encrypted")
     add_chain_options(put)
-    put.add_argument("--purpose", choices=tuple(PURPOSES), default="consensus")
+    put.add_argument("--purpose", choices=tuple(PURPOSES), default="consensus", help="(consensus)")
     put.add_argument("--scheme", choices=SCHEMES, help="by default that of the purpose")
     put.add_argument("--suri", default="-", help="secret URI; by default read from standard input")
     put.add_argument("--password-filename", type=Path, metavar="FILE")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Protocol
 
 from node.cli.failures import told
@@ -13,6 +13,21 @@ from node.version import node_version
 
 GROUP = "openledger.commands"
 DEFAULT_COMMAND = "node"
+ORDER = (
+    "dev",
+    "node",
+    "key",
+    "build-spec",
+    "purge-chain",
+    "export-blocks",
+    "import-blocks",
+    "datanet",
+    "model",
+    "session",
+    "receipt",
+    "claim",
+)
+"""How `--help` lists commands: running a node, then using a chain; all others follow by name."""
 
 
 class Command(Protocol):
@@ -35,10 +50,15 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"openledger {node_version()}")
     subparsers = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for entry_point in sorted(entry_points(group=GROUP), key=lambda found: found.name):
+    for entry_point in sorted(entry_points(group=GROUP), key=_place):
         command: Command = entry_point.load()
         command.add_parser(subparsers)
     return top
+
+
+def _place(command: EntryPoint) -> tuple[int, str]:
+    known = command.name in ORDER
+    return (ORDER.index(command.name) if known else len(ORDER), command.name)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -13,12 +13,16 @@ import trio
 
 from genesis.spec import ChainSpec
 from node import log
-from node.cli.options import add_chain_options, chosen_base_path, chosen_spec
+from node.cli.options import (
+    add_chain_options,
+    add_pruning_option,
+    chosen_base_path,
+    chosen_spec,
+)
 from node.cli.session_key import session_key_seed
 from node.paths import ChainPaths
 from node.rpc.limits import RpcConfig
-from node.service import NodeConfig, RunningNode, run_node
-from node.storage.pruning import Pruning
+from node.service import NodeConfig, run_node
 
 _log = log.Log("node")
 ANYWHERE = "0.0.0.0"
@@ -42,18 +46,22 @@ def add_node_options(parser: argparse.ArgumentParser) -> None:
     add("--suri", metavar="SECRET", help="secret URI of the consensus key (development only)")
     add("--password-filename", type=Path, metavar="FILE", help="file with the keystore's password")
     add("--init-log", action="store_true", help="this key never signed on this chain before")
-    add(
-        "--state-pruning", type=_pruning, default=Pruning(), metavar="N|archive", help="states kept"
-    )
+    add_pruning_option(parser)
     add("--rpc-port", type=_port, default=9944, metavar="PORT", help="JSON-RPC (9944)")
     add("--rpc-external", action="store_true", help="listen for JSON-RPC on all interfaces")
-    add("--rpc-methods", choices=("auto", "safe", "unsafe"), default="auto", help="which methods")
-    add("--rpc-cors", default="*", metavar="ORIGINS", help="web origins, separated by commas; *")
-    add("--rpc-max-connections", type=int, default=256, metavar="N")
+    add("--rpc-cors", default="*", metavar="ORIGINS", help="web origins, by commas; all (*)")
+    add("--rpc-max-connections", type=_count, default=256, metavar="N", help="at once (256)")
     add("--prometheus-port", type=_port, default=9615, metavar="PORT", help="metrics (9615)")
     add("--prometheus-external", action="store_true", help="serve metrics on all interfaces")
     add("--no-prometheus", action="store_true", help="serve no metrics")
-    add("-l", "--log", default="info", metavar="FILTER", help="level, or target=level, by commas")
+    add(
+        "-l",
+        "--log",
+        type=_filters,
+        default="info",
+        metavar="FILTER",
+        help="level, or target=level, by commas (info)",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -104,7 +112,7 @@ def _rpc(arguments: argparse.Namespace) -> RpcConfig:
     return replace(config, limits=limits)
 
 
-async def run_until_signal(config: NodeConfig) -> RunningNode | None:
+async def run_until_signal(config: NodeConfig) -> None:
     """Run a node; the first SIGINT or SIGTERM stops it in order, a second one kills it."""
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with trio.open_nursery() as nursery:
@@ -114,7 +122,6 @@ async def run_until_signal(config: NodeConfig) -> RunningNode | None:
                 signal.signal(number, signal.SIG_DFL)
                 nursery.cancel_scope.cancel()
                 break
-    return None
 
 
 async def _run_then_cancel(config: NodeConfig, scope: trio.CancelScope) -> None:
@@ -122,11 +129,18 @@ async def _run_then_cancel(config: NodeConfig, scope: trio.CancelScope) -> None:
     scope.cancel()
 
 
-def _pruning(text: str) -> Pruning:
+def _filters(text: str) -> str:
     try:
-        return Pruning.parse(text)
+        log.levels(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+    return text
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 on")
+    return int(text)
 
 
 def _port(text: str) -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 from genesis.presets import chain_spec
 from genesis.spec import ChainSpec
 from node.paths import default_base_path
+from node.storage.pruning import DEFAULT_WINDOW, Pruning
 
 
 def add_chain_options(parser: argparse.ArgumentParser) -> None:
@@ -21,6 +22,24 @@ def add_chain_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-d", "--base-path", type=Path, metavar="PATH", help="folder for all data of the node"
     )
+
+
+def add_pruning_option(parser: argparse.ArgumentParser) -> None:
+    """Add --state-pruning."""
+    parser.add_argument(
+        "--state-pruning",
+        type=_pruning,
+        default=Pruning(),
+        metavar="N|archive",
+        help=f"for how many blocks states are kept ({DEFAULT_WINDOW})",
+    )
+
+
+def _pruning(text: str) -> Pruning:
+    try:
+        return Pruning.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def chosen_spec(arguments: argparse.Namespace) -> ChainSpec:

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from node.pool import Pool
 
 
+ROOM_BESIDE_EXTRINSIC = 64
+"""Bytes of the other arguments of a runtime call that takes an extrinsic."""
+
+
 @dataclass(frozen=True, slots=True)
 class NodeFacts:
     """What does not change while a node runs.
@@ -116,7 +120,12 @@ class Backend:
             raise state_discarded(block_hash) from None
 
     def call_api(self, method: str, data: bytes, block_hash: bytes | None) -> bytes:
-        """Make a runtime call; raises `RpcError` for unknown names and malformed arguments."""
+        """Make a runtime call; raises `RpcError` for unknown names and malformed arguments.
+
+        Arguments above an extrinsic of the pool's limit are refused: they take long to decode.
+        """
+        if len(data) > self.pool.limits.extrinsic_bytes + ROOM_BESIDE_EXTRINSIC:
+            raise execution_failed(f"the {len(data)} bytes of arguments are too many")
         block_hash = self.at(block_hash)
         state = self.state(block_hash)
         try:

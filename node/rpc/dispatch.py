@@ -1,8 +1,8 @@
 """From the bytes of a request to the bytes of its answer, without any I/O of its own.
 
-`Dispatcher.handle` answers plain methods at once, as bytes; whatever has to wait (a submission, a
-long read, a subscription) comes back as a coroutine. So a connection spends a task only where a
-method needs one.
+`Dispatcher.handle` answers plain methods at once, as bytes; whatever has to wait (a batch, a long
+read, a subscription) comes back as a coroutine. So a connection spends a task only where a request
+needs one.
 """
 
 from __future__ import annotations
@@ -16,15 +16,16 @@ import orjson
 
 from node.rpc.errors import (
     OVERSIZED_BATCH,
-    OVERSIZED_RESPONSE,
     RpcError,
     internal_error,
     invalid_request,
     method_not_found,
     needs_websocket,
     parse_error,
+    response_too_big,
 )
 from node.rpc.params import Param, decode_params
+from node.rpc.slices import Slice
 
 if TYPE_CHECKING:
     from node.rpc.subscriptions import Session, Subscription
@@ -136,7 +137,7 @@ class Dispatcher:
         given = request.get("params")
         try:
             values = decode_params(method.params, given) if given or method.params else ()
-            return b"%b%b%b%b}" % (_HEAD, ident, _RESULT, orjson.dumps(method.call(*values)))
+            return self._success(ident, method.call(*values))
         except RpcError as refusal:
             return _failure(ident, refusal)
         except Exception:
@@ -156,7 +157,7 @@ class Dispatcher:
         if "id" not in request:
             return b""
         if name in self._unsubscribes:
-            return _unsubscribe(name, ident, request.get("params"), session)
+            return self._unsubscribe(name, ident, request.get("params"), session)
         if method is None:
             return _failure(ident, method_not_found())
         return self._deferred(ident, method, request.get("params"), session)
@@ -167,8 +168,8 @@ class Dispatcher:
         try:
             values = decode_params(method.params, given)
             if isinstance(method, SubscribeMethod):
-                return await _subscribe(ident, method, values, session)
-            return Answer(_success(ident, await method.call(*values)))
+                return await self._subscribe(ident, method, values, session)
+            return Answer(self._success(ident, await method.call(*values)))
         except RpcError as refusal:
             return Answer(_failure(ident, refusal))
         except Exception:
@@ -182,37 +183,19 @@ class Dispatcher:
             return _failure(
                 b"null", RpcError(OVERSIZED_BATCH, "The batch request was too large", detail)
             )
-        if any(self._waits(request) for request in requests):
-            return self._waiting_batch(requests, session)
-        answers = []
-        size = 0
-        for request in requests:
-            answer = self._element(request, session)
-            assert isinstance(answer, bytes)
-            answers.append(answer)
-            size += len(answer)
-            if size > self._response_bytes:
-                return _oversized()
-        return _join(answers)
-
-    def _waits(self, request: object) -> bool:
-        if type(request) is not dict:
-            return False
-        name = request.get("method")
-        return type(name) is str and type(self._table.get(name, Method)) in (
-            LengthyMethod,
-            SubscribeMethod,
-        )
+        return self._batch_answer(requests, session)
 
     def _element(self, request: object, session: Session | None) -> bytes | Deferred:
         if type(request) is dict:
             return self._request(request, session)
         return _failure(b"null", invalid_request("an element of a batch must be an object"))
 
-    async def _waiting_batch(self, requests: list[Any], session: Session | None) -> Answer:
+    async def _batch_answer(self, requests: list[Any], session: Session | None) -> Answer:
+        """Answer in order, in slices: a thousand plain requests are long work together."""
         answers: list[bytes] = []
         opened: list[Subscription] = []
         size = 0
+        work = Slice()
         for request in requests:
             answer = self._element(request, session)
             if not isinstance(answer, bytes):
@@ -221,32 +204,46 @@ class Dispatcher:
             answers.append(answer)
             size += len(answer)
             if size > self._response_bytes:
-                return Answer(_oversized(), tuple(opened))
+                for subscription in opened:
+                    subscription.session.close(subscription.ident)
+                return Answer(_failure(b"null", response_too_big("ask for less in one batch")))
+            await work.pause()
         return Answer(_join(answers), tuple(opened))
 
-
-async def _subscribe(
-    ident: bytes, method: SubscribeMethod, values: Sequence[Any], session: Session | None
-) -> Answer:
-    if session is None:
-        raise needs_websocket(method.name)
-    subscription = session.open(method.notification)
-    try:
-        await method.call(subscription, *values)
-    except BaseException:
-        session.close(subscription.ident)
-        raise
-    return Answer(_success(ident, subscription.ident), (subscription,))
-
-
-def _unsubscribe(name: str, ident: bytes, given: object, session: Session | None) -> bytes:
-    try:
+    async def _subscribe(
+        self,
+        ident: bytes,
+        method: SubscribeMethod,
+        values: Sequence[Any],
+        session: Session | None,
+    ) -> Answer:
         if session is None:
-            raise needs_websocket(name)
-        (subscription,) = decode_params(_UNSUBSCRIBE_PARAM, given)
-        return _success(ident, isinstance(subscription, str) and session.close(subscription))
-    except RpcError as refusal:
-        return _failure(ident, refusal)
+            raise needs_websocket(method.name)
+        subscription = session.open(method.notification)
+        try:
+            await method.call(subscription, *values)
+        except BaseException:
+            session.close(subscription.ident)
+            raise
+        return Answer(self._success(ident, subscription.ident), (subscription,))
+
+    def _unsubscribe(
+        self, name: str, ident: bytes, given: object, session: Session | None
+    ) -> bytes:
+        try:
+            if session is None:
+                raise needs_websocket(name)
+            (subscription,) = decode_params(_UNSUBSCRIBE_PARAM, given)
+            closed = isinstance(subscription, str) and session.close(subscription)
+            return self._success(ident, closed)
+        except RpcError as refusal:
+            return _failure(ident, refusal)
+
+    def _success(self, ident: bytes, result: object) -> bytes:
+        encoded = orjson.dumps(result)
+        if len(encoded) > self._response_bytes:
+            return _failure(ident, response_too_big("ask for less at once"))
+        return b"%b%b%b%b}" % (_HEAD, ident, _RESULT, encoded)
 
 
 def _encode_id(ident: object) -> bytes:
@@ -254,10 +251,6 @@ def _encode_id(ident: object) -> bytes:
     if ident is None or type(ident) in (int, str, float):
         return orjson.dumps(ident)
     raise invalid_request("an id is a number, a string or null")
-
-
-def _success(ident: bytes, result: object) -> bytes:
-    return b"%b%b%b%b}" % (_HEAD, ident, _RESULT, orjson.dumps(result))
 
 
 def _failure(ident: bytes, error: RpcError) -> bytes:
@@ -272,8 +265,3 @@ def _fault(ident: bytes, name: str) -> bytes:
 def _join(answers: list[bytes]) -> bytes:
     spoken = [answer for answer in answers if answer]
     return b"[%b]" % b",".join(spoken) if spoken else b""
-
-
-def _oversized() -> bytes:
-    refusal = RpcError(OVERSIZED_RESPONSE, "Response is too big", "ask for less in one batch")
-    return _failure(b"null", refusal)

@@ -89,6 +89,11 @@ def too_many_subscriptions(limit: int) -> RpcError:
     )
 
 
+def response_too_big(what_to_do: str) -> RpcError:
+    """Refuse to build an answer above the limit."""
+    return RpcError(OVERSIZED_RESPONSE, "Response is too big", what_to_do)
+
+
 def unknown_block(block_hash: bytes) -> RpcError:
     """Refuse a read at a block that this node does not know."""
     return RpcError(

@@ -11,11 +11,11 @@ import trio
 from node.chain import Chain
 from node.chain_events import BestChanged, ChainEvent, Finalized, NewBlock
 from node.rpc.shapes import header_shape
+from node.rpc.slices import Slice
 from node.rpc.subscriptions import Subscription
 
 T = TypeVar("T")
 
-_SLICE = 0.002
 _RESUME = 0.05
 _ENCODED_HEADERS = 256
 
@@ -48,14 +48,12 @@ class Topic(Generic[T]):
     async def tell(self, news: T) -> None:
         """Call every listener, giving the loop to others every 2 ms."""
         self.latest = news
-        pause = trio.current_time() + _SLICE
+        work = Slice()
         for key in list(self._listeners):
             call = self._listeners.get(key)
             if call is not None:
                 call(news)
-                if trio.current_time() > pause:
-                    await trio.lowlevel.checkpoint()
-                    pause = trio.current_time() + _SLICE
+                await work.pause()
 
 
 class Heads:

@@ -16,6 +16,8 @@ import trio
 from node.rpc.dispatch import Dispatcher
 from node.rpc.errors import OVERSIZED_REQUEST, RpcError
 from node.rpc.limits import RpcConfig
+from node.rpc.slices import Slice
+from node.rpc.subscriptions import Backlog
 from node.rpc.websocket import WebSocketConnection
 
 _READ = 65536
@@ -48,6 +50,7 @@ class HttpConnection:
         config: RpcConfig,
         health: Callable[[], tuple[int, bytes]],
         heads: dict[bytes, Head],
+        backlog: Backlog,
     ) -> None:
         self._stream = stream
         self._dispatcher = dispatcher
@@ -55,6 +58,7 @@ class HttpConnection:
         self._limits = config.limits
         self._health = health
         self._heads = heads
+        self._backlog = backlog
         self._buffer = bytearray()
         self._out: list[bytes] = []
         self._scope = trio.CancelScope()
@@ -62,9 +66,11 @@ class HttpConnection:
     async def serve(self) -> None:
         """Answer requests in order until the client leaves or breaks the protocol."""
         upgrade: bytes | None = None
+        work = Slice()
         with self._scope:
             while True:
                 self._scope.deadline = trio.current_time() + self._limits.idle_seconds
+                await work.pause()
                 raw = await self._next_head()
                 if raw is None:
                     return
@@ -74,13 +80,21 @@ class HttpConnection:
                     self._scope.deadline = float("inf")
                     upgrade = raw
                     break
-                await self._respond(raw, head)
+                try:
+                    await self._respond(raw, head)
+                except h11.RemoteProtocolError as fault:
+                    text = f"malformed request: {fault}\n".encode("ascii", "backslashreplace")
+                    self._say(400, text, "text/plain", keep_alive=False, cors=head.cors)
+                    await self._part()
+                    return
                 if not head.keep_alive:
                     await self._part()
                     return
         if upgrade is not None:
             await self._flush()
-            websocket = WebSocketConnection(self._stream, self._dispatcher, self._limits)
+            websocket = WebSocketConnection(
+                self._stream, self._dispatcher, self._limits, self._backlog
+            )
             await websocket.serve(upgrade, bytes(self._buffer))
 
     async def _next_head(self) -> bytes | None:
@@ -158,13 +172,16 @@ class HttpConnection:
         return body
 
     async def _chunked(self, raw: bytes) -> bytes | None:
+        """Read a chunked body; None when it is too long, raises h11.RemoteProtocolError."""
         connection = h11.Connection(h11.SERVER, max_incomplete_event_size=self._limits.head_bytes)
         connection.receive_data(raw)
         connection.next_event()
         connection.receive_data(bytes(self._buffer))
         self._buffer.clear()
         body = bytearray()
+        work = Slice()
         while True:
+            await work.pause()
             event = connection.next_event()
             if event is h11.NEED_DATA:
                 await self._flush()
@@ -239,6 +256,7 @@ _PHRASES = {
     413: b"Content Too Large",
     415: b"Unsupported Media Type",
     431: b"Request Header Fields Too Large",
+    501: b"Not Implemented",
     503: b"Service Unavailable",
 }
 

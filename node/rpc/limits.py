@@ -18,6 +18,7 @@ class RpcLimits:
     subscriptions: int = 1024
     high_water_bytes: int = 1024 * 1024
     backlog_bytes: int = 64 * 1024 * 1024
+    total_backlog_bytes: int = 256 * 1024 * 1024
     request_seconds: float = 30.0
     idle_seconds: float = 90.0
     ping_seconds: float = 20.0

@@ -11,6 +11,7 @@ import trio
 from node.rpc.dispatch import Dispatcher
 from node.rpc.http import Head, HttpConnection
 from node.rpc.limits import RpcConfig
+from node.rpc.subscriptions import Backlog
 
 _log = logging.getLogger("openledger.rpc")
 
@@ -33,6 +34,7 @@ class RpcServer:
         self._config = config
         self._health = health
         self._heads: dict[bytes, Head] = {}
+        self._backlog = Backlog(config.limits.total_backlog_bytes)
         self._listeners: Sequence[trio.SocketListener] = ()
         self.connections = 0
 
@@ -53,7 +55,7 @@ class RpcServer:
         self.connections += 1
         try:
             connection = HttpConnection(
-                stream, self._dispatcher, self._config, self._health, self._heads
+                stream, self._dispatcher, self._config, self._health, self._heads, self._backlog
             )
             await connection.serve()
         except* (trio.BrokenResourceError, trio.ClosedResourceError, OSError):

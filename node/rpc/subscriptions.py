@@ -96,25 +96,31 @@ class Session:
         for ident in list(self._open):
             self.close(ident)
 
-    def feed(
-        self, subscription: Subscription, pump: Callable[[], Any], *, then_close: bool = True
-    ) -> None:
+    def feed(self, subscription: Subscription, pump: Callable[[], Any]) -> None:
         """Run `pump` as the task behind a subscription, until it returns or is unsubscribed."""
 
         async def run() -> None:
             with subscription.scope:
                 await pump()
-            if then_close:
-                self.close(subscription.ident)
+            self.close(subscription.ident)
 
         self.nursery.start_soon(run)
+
+
+class Backlog:
+    """The bytes that wait in the outboxes of all connections, and how many may."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.queued = 0
 
 
 class Outbox:
     """Bytes queued for one stream, sent joined together by one sender at a time.
 
     Past `high_water` queued bytes `settle` waits, so a client that pipelines without reading is
-    held back; past `most` the client is a slow consumer and `give_up` is called.
+    held back; past `most`, or past `high_water` while the node's whole backlog is full, the client
+    is a slow consumer and `give_up` is called.
     """
 
     def __init__(
@@ -123,12 +129,14 @@ class Outbox:
         *,
         high_water: int,
         most: int,
+        backlog: Backlog,
         give_up: Callable[[], object],
     ) -> None:
         self._stream = stream
         self._give_up = give_up
         self._high_water = high_water
         self._most = most
+        self._backlog = backlog
         self._queue: list[bytes] = []
         self._queued = 0
         self._sending = False
@@ -138,9 +146,19 @@ class Outbox:
     def put(self, data: bytes) -> None:
         """Queue bytes without waiting."""
         self._queue.append(data)
-        self._queued += len(data)
-        if self._queued > self._most:
+        self._count(self._queued + len(data))
+        crowded = self._backlog.queued > self._backlog.most
+        if self._queued > (self._high_water if crowded else self._most):
             self._give_up()
+
+    def close(self) -> None:
+        """Drop what is queued."""
+        self._queue.clear()
+        self._count(0)
+
+    def _count(self, queued: int) -> None:
+        self._backlog.queued += queued - self._queued
+        self._queued = queued
 
     def wake(self) -> None:
         """Have the sender task look at the queue."""
@@ -156,7 +174,7 @@ class Outbox:
                 joined = self._queue[0] if len(self._queue) == 1 else b"".join(self._queue)
                 self._queue.clear()
                 await self._stream.send_all(joined)
-                self._queued = sum(map(len, self._queue))
+                self._count(sum(map(len, self._queue)))
         finally:
             self._sending = False
             self._drained.set()

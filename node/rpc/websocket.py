@@ -17,12 +17,11 @@ from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 
 from node.rpc.dispatch import Deferred, Dispatcher
 from node.rpc.limits import RpcLimits
-from node.rpc.subscriptions import Outbox, Session
+from node.rpc.slices import Slice
+from node.rpc.subscriptions import Backlog, Outbox, Session
 
 _READ = 65536
 _LINGER = 1.0
-_TURN = 128
-"""Messages answered before the loop is given to others."""
 
 
 class WebSocketConnection:
@@ -32,7 +31,13 @@ class WebSocketConnection:
     further tasks exist only for methods that wait and for subscriptions.
     """
 
-    def __init__(self, stream: trio.abc.Stream, dispatcher: Dispatcher, limits: RpcLimits) -> None:
+    def __init__(
+        self,
+        stream: trio.abc.Stream,
+        dispatcher: Dispatcher,
+        limits: RpcLimits,
+        backlog: Backlog,
+    ) -> None:
         self._stream = stream
         self._dispatcher = dispatcher
         self._limits = limits
@@ -42,6 +47,7 @@ class WebSocketConnection:
             stream,
             high_water=limits.high_water_bytes,
             most=limits.backlog_bytes,
+            backlog=backlog,
             give_up=self._scope.cancel,
         )
         self._parts: list[bytes] = []
@@ -53,15 +59,16 @@ class WebSocketConnection:
     async def serve(self, head: bytes, trailing: bytes) -> None:
         """Answer until the client leaves; `head` is its upgrade request, then comes `trailing`."""
         with self._scope:
-            async with trio.open_nursery() as nursery:
-                self._session = Session(nursery, self._limits.subscriptions)
-                nursery.start_soon(self._outbox.run)
-                nursery.start_soon(self._keep_alive)
-                try:
+            try:
+                async with trio.open_nursery() as nursery:
+                    self._session = Session(nursery, self._limits.subscriptions)
+                    nursery.start_soon(self._outbox.run)
+                    nursery.start_soon(self._keep_alive)
                     await self._read(head, trailing)
-                finally:
-                    self._session.close_all()
                     nursery.cancel_scope.cancel()
+            finally:  # behind the last task: one that was just begun may still have subscribed
+                self._session.close_all()
+                self._outbox.close()
 
     async def _read(self, data: bytes, trailing: bytes) -> None:
         while True:
@@ -77,14 +84,14 @@ class WebSocketConnection:
 
     async def _answer(self) -> bool:
         """Answer every message that has arrived; False once the connection is over."""
-        turn = 0
+        work = Slice()
         for event in self._protocol.events():
             if isinstance(event, TextMessage | BytesMessage):
                 if not await self._message(event):
                     return False
-                turn += 1
-                if turn % _TURN == 0:
+                if work.over:
                     await self._outbox.settle()
+                    await work.pause()
             elif isinstance(event, Request):
                 self._outbox.put(self._protocol.send(AcceptConnection()))
             elif isinstance(event, Ping):

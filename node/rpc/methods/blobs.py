@@ -13,6 +13,8 @@ from node.rpc.params import MalformedError, Param, base64_bytes, hash32, unsigne
 from runtime.primitives.errors import Refusal
 
 MOST_CHUNK = 1 << 20
+THREADS = 8
+"""Of their own: strangers must not use up those that the node itself works in."""
 
 _HASH = Param("hash", hash32)
 _OFFSET = Param("offset", unsigned)
@@ -23,11 +25,12 @@ def blob_methods(backend: Backend) -> list[AnyMethod]:
     store = backend.blobs
     if store is None:
         return []
+    threads = trio.CapacityLimiter(THREADS)
 
     async def put(blob: bytes, offset: int, data: bytes) -> object:
         """Take a chunk at the present end of a declared blob; answers the blob's new status."""
         try:
-            await trio.to_thread.run_sync(store.put, blob, offset, data)
+            await trio.to_thread.run_sync(store.put, blob, offset, data, limiter=threads)
         except Refusal as refusal:
             raise _refusal(refusal) from None
         return await status(blob)
@@ -35,14 +38,14 @@ def blob_methods(backend: Backend) -> list[AnyMethod]:
     async def get(blob: bytes, offset: int, length: int) -> object:
         """Read at most a mebibyte of a complete blob, as base64."""
         try:
-            data = await trio.to_thread.run_sync(store.read, blob, offset, length)
+            data = await trio.to_thread.run_sync(store.read, blob, offset, length, limiter=threads)
         except Refusal as refusal:
             raise _refusal(refusal) from None
         return base64.b64encode(data).decode()
 
     async def status(blob: bytes) -> object:
         """Tell how much of a blob is here, or null for one that nobody declared."""
-        found = await trio.to_thread.run_sync(store.status, blob)
+        found = await trio.to_thread.run_sync(store.status, blob, limiter=threads)
         if found is None:
             return None
         return {"size": found.size, "received": found.received, "complete": found.complete}

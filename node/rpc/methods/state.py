@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import orjson
-import trio
 
 from node.rpc.backend import Backend
 from node.rpc.dispatch import AnyMethod, LengthyMethod, Method
-from node.rpc.errors import RANGE_TOO_LARGE, RpcError, state_discarded
+from node.rpc.errors import RANGE_TOO_LARGE, RpcError, response_too_big, state_discarded
 from node.rpc.params import MalformedError, Param, hash32, hex_bytes, list_of, text, to_hex, u32
 from node.rpc.shapes import version_shape
+from node.rpc.slices import Slice
 from runtime.primitives.hashing import blake2_256
 from runtime.primitives.scale import decode
 from runtime.state.proof import prove
@@ -19,7 +19,8 @@ from runtime.state.store import MissingNode, State
 
 MOST_KEYS = 1000
 _MOST_PROVEN = 256
-_SLICE = 0.002
+MOST_READ_BYTES = 8 << 20
+"""Values in one answer; the caller can list the same long value again and again."""
 
 _KEY = Param("key", hex_bytes)
 _AT = Param("at", hash32, optional=True)
@@ -125,13 +126,11 @@ async def _take_keys(
 ) -> list[str]:
     """Take keys in slices of 2 ms, so that nobody waits for a long page."""
     keys: list[str] = []
-    pause = trio.current_time() + _SLICE
+    work = Slice()
     try:
         while len(keys) < count and (entry := next(entries, None)) is not None:
             keys.append(to_hex(entry[0]))
-            if trio.current_time() > pause:
-                await trio.lowlevel.checkpoint()
-                pause = trio.current_time() + _SLICE
+            await work.pause()
     except MissingNode:
         raise state_discarded(block_hash) from None
     return keys
@@ -140,16 +139,18 @@ async def _take_keys(
 async def read_many(
     state: State, keys: list[bytes], block_hash: bytes
 ) -> list[tuple[str, str | None]]:
-    """Read values in slices of 2 ms."""
+    """Read values in slices of 2 ms; raises `RpcError` where they are too long together."""
     changes: list[tuple[str, str | None]] = []
-    pause = trio.current_time() + _SLICE
+    size = 0
+    work = Slice()
     try:
         for key in keys:
             value = state.get(key)
+            size += len(key) + len(value or b"")
+            if size > MOST_READ_BYTES:
+                raise response_too_big("ask for fewer keys at once")
             changes.append((to_hex(key), None if value is None else to_hex(value)))
-            if trio.current_time() > pause:
-                await trio.lowlevel.checkpoint()
-                pause = trio.current_time() + _SLICE
+            await work.pause()
     except MissingNode:
         raise state_discarded(block_hash) from None
     return changes
