@@ -26,7 +26,7 @@ class Shape:
         self._model = model
         self._created = int(time.time())
 
-    def whole(self, finished: Finished, attribution: dict[str, Any] | None) -> dict[str, Any]:
+    def whole(self, finished: Finished) -> dict[str, Any]:
         """Return a finished answer."""
         answer = finished.answer
         content: dict[str, Any] = (
@@ -38,7 +38,7 @@ class Shape:
             "chat.completion" if self._chat else "text_completion",
             [{"index": 0, **content, "logprobs": None, "finish_reason": _FINISH[answer.finish]}],
             usage=usage(answer),
-            openledger=proof(finished.answered, attribution),
+            openledger=proof(finished.answered),
         )
 
     def piece(self, text: str, *, first: bool) -> dict[str, Any]:
@@ -86,7 +86,7 @@ def usage(answer: Answer) -> dict[str, int]:
     }
 
 
-def proof(answered: Answered, attribution: dict[str, Any] | None) -> dict[str, Any]:
+def proof(answered: Answered) -> dict[str, Any]:
     """Return what a customer needs to check an answer; amounts in planck, as texts."""
     receipt, sampling = answered.signed.receipt, answered.sampling
     name = f"0x{answered.hash.hex()}"
@@ -109,7 +109,6 @@ def proof(answered: Answered, attribution: dict[str, Any] | None) -> dict[str, A
         "manifest_hash": f"0x{receipt.manifest_hash.hex()}",
         "engine_hash": f"0x{receipt.engine_hash.hex()}",
         "logits_digest": f"0x{receipt.logits_digest.hex()}",
-        "attribution": attribution,
         "attribution_path": f"/v1/receipts/{name}/attribution",
     }
 

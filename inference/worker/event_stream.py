@@ -64,5 +64,5 @@ class EventStream(Response):
             *count,
             event("[DONE]"),
             # Behind [DONE]: clients that know only OpenAI's events have stopped reading.
-            event(proof(found.answered, None), RECEIPT_EVENT),
+            event(proof(found.answered), RECEIPT_EVENT),
         ]

@@ -106,7 +106,7 @@ class HttpInterface:
         async with events:
             async for found in events:
                 if isinstance(found, Finished):
-                    return JSONResponse(shape.whole(found, None))
+                    return JSONResponse(shape.whole(found))
                 if isinstance(found, Refusal):
                     return _problem(found)
         raise ApiRefused(ApiReason.NOT_READY)
@@ -160,7 +160,7 @@ class HttpInterface:
 
     async def _receipt(self, request: Request) -> Response:
         answered = await self._found(request)
-        known = proof(answered, answered.explanation)
+        known = proof(answered) | {"attribution": answered.explanation}
         # Tokens go to the customer alone, who has them; a hash may be known to others.
         return JSONResponse(
             {k: v for k, v in known.items() if k not in ("prompt_ids", "output_ids")}

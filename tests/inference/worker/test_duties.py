@@ -79,7 +79,7 @@ def clusters(worker: Worker) -> set[RecordId]:
 
 
 async def attributed(worker: Worker) -> None:
-    with trio.fail_after(60):
+    with trio.fail_after(300):
         while worker.book.unattributed(1):
             await trio.sleep(0.05)
 

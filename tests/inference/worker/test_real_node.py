@@ -47,7 +47,7 @@ async def unused_port() -> int:
 
 @pytest.mark.e2e
 async def test_a_worker_registers_follows_blocks_and_is_told_refusals(node: str) -> None:
-    with trio.fail_after(60):
+    with trio.fail_after(300):
         async with NodeClient.connect(node) as client:
             view = NodeView(client)
             await register(view, WORKER, VALIDATOR, "http://127.0.0.1:1", (), 2)
