@@ -64,8 +64,9 @@ def build_attribution(
     config: AttributionConfig | None = None,
     duplicates: Mapping[RecordId, RecordId] | None = None,
     progress: Progress = silent,
+    workers: int | None = None,
 ) -> Attribution:
-    """Index a Datanet version for an adapter that was trained on it.
+    """Index a Datanet version for an adapter that was trained on it, on so many threads.
 
     Raises ValueError where record ids do not rise or no gradient reaches the adapter, and
     TrainingRefused where the base model has no tokenizer.
@@ -73,7 +74,7 @@ def build_attribution(
     config = config or AttributionConfig()
     indexed = [index_record(backbone, record_id, record) for record_id, record in records]
     model = _model(backbone, adapter, config)
-    index = build_index(model, indexed, config.fit, progress)
+    index = build_index(model, indexed, config.fit, progress, workers)
     return open_attribution(backbone, adapter, index, indexed, config, duplicates)
 
 

@@ -61,7 +61,7 @@ def new_chain() -> MemoryChain:
             "session": {"validators": [[ss58_encode(ALICE.account_id), "0x" + "11" * 32, "1000"]]},
             "sudo": {"key": ss58_encode(ALICE.account_id)},
             "models": {"bases": [["tiny", "0x" + "22" * 32, str(10**16)]]},
-            "inference": {"windows": [5, 5, 4, 10]},
+            "inference": {"windows": [20, 20, 4, 10]},
             "attribution": {"allow_self_attestation": True},
         }
     )

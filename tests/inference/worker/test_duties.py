@@ -62,7 +62,7 @@ async def ask(client: httpx.AsyncClient, chain: MemoryChain, country: str, nonce
     return reply.json()
 
 
-async def advance(chain: MemoryChain, until: tuple[str, str], limit: int = 60) -> None:
+async def advance(chain: MemoryChain, until: tuple[str, str], limit: int = 120) -> None:
     """Make blocks as the worker's duties keep up, until an event has happened."""
     for _ in range(limit):
         if chain.named(*until):
