@@ -64,9 +64,8 @@ def build_attribution(
     config: AttributionConfig | None = None,
     duplicates: Mapping[RecordId, RecordId] | None = None,
     progress: Progress = silent,
-    workers: int | None = None,
 ) -> Attribution:
-    """Index a Datanet version for an adapter that was trained on it, on so many threads.
+    """Index a Datanet version for an adapter that was trained on it.
 
     Raises ValueError where record ids do not rise or no gradient reaches the adapter, and
     TrainingRefused where the base model has no tokenizer.
@@ -74,7 +73,7 @@ def build_attribution(
     config = config or AttributionConfig()
     indexed = [index_record(backbone, record_id, record) for record_id, record in records]
     model = _model(backbone, adapter, config)
-    index = build_index(model, indexed, config.fit, progress, workers)
+    index = build_index(model, indexed, config.fit, progress)
     return open_attribution(backbone, adapter, index, indexed, config, duplicates)
 
 

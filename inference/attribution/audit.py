@@ -7,7 +7,6 @@ import numpy as np
 
 from inference.attribution import codes as coding
 from inference.attribution.arrays import Float64s, UInt8s
-from inference.attribution.curvature import FitOptions
 from inference.attribution.gradients import TracedModel
 from inference.attribution.index import IndexedRecord, InfluenceIndex, code_passages
 from runtime.protocols.ids import RecordId
@@ -40,7 +39,7 @@ def audit_records(
     A record whose id or content is another than the index states fails with cosine zero.
     """
     passages = [record.passage for _, record in records]
-    packed, exponents = code_passages(model, index.basis, passages, FitOptions().batch_tokens)
+    packed, exponents = code_passages(model, index.basis, passages, 4096)
     ours, offsets = coding.offset_records(packed, exponents, index.bases, index.layout)
     audited = []
     for row, (position, record) in enumerate(records):

@@ -16,18 +16,16 @@ from torch import Tensor
 from inference.attribution.arrays import Float64s, Int64s
 from inference.attribution.basis import Basis, FactorBasis, quantise_factor
 from inference.attribution.gradients import Factor, Passage, Trace, TracedModel
-from inference.lanes import in_order
 
 Progress = Callable[[str, int, int], None]
 """Told the stage, how many passages are done and how many there are."""
+
+
 Frames = dict[Factor, tuple[Tensor, Tensor]]
 """Eigenvectors of each factor as columns: of its output gradients, and of its inputs."""
-Sums = dict[Factor, tuple[Tensor, ...]]
-"""What a stage adds up over all passages, per factor."""
 
 
-MOST_LOGITS = 1 << 22
-"""Logits of one batch, 32 MiB of float64; as many batches are computed at once as there are cores."""
+MOST_LOGITS = 1 << 24
 
 
 def silent(stage: str, done: int, total: int) -> None:
@@ -43,7 +41,7 @@ class FitOptions:
     seed: int = 0
     passages: int = 512
     """The curvature is fitted on at most so many records, evenly spaced."""
-    batch_tokens: int = 1024
+    batch_tokens: int = 4096
 
 
 def batches(
@@ -70,23 +68,18 @@ def fit_basis(
     passages: Sequence[Passage],
     options: FitOptions,
     progress: Progress = silent,
-    workers: int | None = None,
 ) -> Basis:
-    """Fit, choose the coordinates with most of the records' whitened energy, and quantise.
-
-    `workers` is the number of threads (all cores if None); it changes the speed only.
-    """
+    """Fit, choose the coordinates with most of the records' whitened energy, and quantise."""
     if not passages:
         raise ValueError("an index needs at least one record")
     count = min(options.passages, len(passages))
     passages = [passages[at * len(passages) // count] for at in range(count)]
-    survey = _Survey(model, passages, options, progress, workers)
-    frames = _eigenbases(survey)
+    frames = _eigenbases(model, passages, options, progress)
     scales = {
         factor: _inverse_root(moment, options.damping)
-        for factor, moment in _eigenvalues(survey, frames).items()
+        for factor, moment in _eigenvalues(model, passages, frames, options, progress).items()
     }
-    energies = _energies(survey, frames, scales)
+    energies = _energies(model, passages, frames, scales, options, progress)
     whitened = [energies[factor].flatten().numpy() for factor in model.factors]
     chosen = choose_coordinates(whitened, options.coordinates)
     factors: list[FactorBasis] = []
@@ -124,48 +117,20 @@ def choose_coordinates(energies: Sequence[Float64s], budget: int) -> list[Int64s
     return chosen
 
 
-@dataclass(frozen=True, slots=True)
-class _Survey:
-    """The passages that a basis is fitted on, and how they are gone through."""
-
-    model: TracedModel
-    passages: Sequence[Passage]
-    options: FitOptions
-    progress: Progress
-    workers: int | None
-
-    def sums(self, stage: str, measure: Callable[[Trace], Sums], *, sampled: bool) -> Sums:
-        """Add up what is measured of each batch, with labels of the model or with the true ones."""
-
-        def work(group: list[int]) -> Sums:
-            # A passage's labels depend on the seed and its own place, whatever shares its batch.
-            seeds = [(self.options.seed << 32) + at for at in group] if sampled else None
-            return measure(self.model.trace([self.passages[at] for at in group], seeds))
-
-        groups = list(batches(self.model, self.passages, self.options.batch_tokens))
-        total: Sums = {}
-        done = 0
-        for group, part in zip(groups, in_order(work, groups, self.workers), strict=True):
-            for factor, tensors in part.items():
-                known = total.get(factor, ())
-                total[factor] = tuple(map(torch.add, known, tensors)) if known else tensors
-            done += len(group)
-            self.progress(stage, done, len(self.passages))
-        return total
-
-
-def _eigenbases(survey: _Survey) -> Frames:
+def _eigenbases(
+    model: TracedModel, passages: Sequence[Passage], options: FitOptions, progress: Progress
+) -> Frames:
     """Compute (Q_S float64 [outputs, outputs], Q_A float64 [inputs, inputs]) of every factor."""
-
-    def measure(trace: Trace) -> Sums:
-        grams: Sums = {}
-        for factor, gradients in trace.gradients.items():
+    sums: dict[Factor, tuple[Tensor, Tensor]] = {}
+    for trace in _sampled_traces(model, passages, options, progress, "factors"):
+        for factor in model.factors:
+            sides = (trace.gradients[factor], trace.inputs[factor])
             # Padding adds nothing to S; its inputs are masked out of A by the zero gradients.
-            alive = gradients.abs().sum(-1, keepdim=True) > 0
-            grams[factor] = (_gram(gradients), _gram(trace.inputs[factor] * alive))
-        return grams
-
-    sums = survey.sums("factors", measure, sampled=True)
+            alive = sides[0].abs().sum(-1, keepdim=True) > 0
+            outer, inner = (_gram(side * alive) for side in sides)
+            if factor in sums:
+                outer, inner = sums[factor][0] + outer, sums[factor][1] + inner
+            sums[factor] = (outer, inner)
     return {
         factor: (torch.linalg.eigh(outer)[1], torch.linalg.eigh(inner)[1])
         for factor, (outer, inner) in sums.items()
@@ -177,31 +142,43 @@ def _gram(rows: Tensor) -> Tensor:
     return flat.t() @ flat
 
 
-def _eigenvalues(survey: _Survey, frames: Frames) -> dict[Factor, Tensor]:
+def _eigenvalues(
+    model: TracedModel,
+    passages: Sequence[Passage],
+    frames: Frames,
+    options: FitOptions,
+    progress: Progress,
+) -> dict[Factor, Tensor]:
     """Compute Λ = E[(Q_Sᵀ G Q_A)²] with sampled labels, float64 [outputs, inputs] per factor."""
-
-    def measure(trace: Trace) -> Sums:
-        return {f: (_rotated(trace, f, frames).square().sum(0),) for f in trace.gradients}
-
-    sums = survey.sums("eigenvalues", measure, sampled=True)
-    return {factor: total / len(survey.passages) for factor, (total,) in sums.items()}
+    sums: dict[Factor, Tensor] = {}
+    for trace in _sampled_traces(model, passages, options, progress, "eigenvalues"):
+        for factor in model.factors:
+            squares = _rotated(trace, factor, frames).square().sum(0)
+            sums[factor] = sums[factor] + squares if factor in sums else squares
+    return {factor: total / len(passages) for factor, total in sums.items()}
 
 
 def _energies(
-    survey: _Survey, frames: Frames, scales: dict[Factor, Tensor]
+    model: TracedModel,
+    passages: Sequence[Passage],
+    frames: Frames,
+    scales: dict[Factor, Tensor],
+    options: FitOptions,
+    progress: Progress,
 ) -> dict[Factor, Tensor]:
     """Compute each coordinate's mean share of a record's whitened energy, with its true labels.
 
     A share, because a few records of large gradients would otherwise choose for all.
     """
-
-    def measure(trace: Trace) -> Sums:
-        squares = {f: (_rotated(trace, f, frames) * scales[f]).square() for f in trace.gradients}
+    shares: dict[Factor, Tensor] = {}
+    for trace in _true_traces(model, passages, options, progress):
+        squares = {f: (_rotated(trace, f, frames) * scales[f]).square() for f in model.factors}
         totals = torch.stack([square.sum((1, 2)) for square in squares.values()]).sum(0)
         parts = torch.where(totals > 0, 1 / totals, 0.0)
-        return {f: (torch.einsum("boi,b->oi", square, parts),) for f, square in squares.items()}
-
-    return {f: total for f, (total,) in survey.sums("energy", measure, sampled=False).items()}
+        for factor, square in squares.items():
+            share = torch.einsum("boi,b->oi", square, parts)
+            shares[factor] = shares[factor] + share if factor in shares else share
+    return shares
 
 
 def _rotated(trace: Trace, factor: Factor, frames: Frames) -> Tensor:
@@ -209,3 +186,29 @@ def _rotated(trace: Trace, factor: Factor, frames: Frames) -> Tensor:
     outputs, inputs = frames[factor]
     left = trace.gradients[factor].to(torch.float64) @ outputs
     return left.transpose(1, 2) @ (trace.inputs[factor].to(torch.float64) @ inputs)
+
+
+def _sampled_traces(
+    model: TracedModel,
+    passages: Sequence[Passage],
+    options: FitOptions,
+    progress: Progress,
+    stage: str,
+) -> Iterator[Trace]:
+    done = 0
+    for group in batches(model, passages, options.batch_tokens):
+        # A passage's labels depend on the seed and its own place, whatever shares its batch.
+        seeds = [(options.seed << 32) + position for position in group]
+        yield model.trace([passages[position] for position in group], seeds)
+        done += len(group)
+        progress(stage, done, len(passages))
+
+
+def _true_traces(
+    model: TracedModel, passages: Sequence[Passage], options: FitOptions, progress: Progress
+) -> Iterator[Trace]:
+    done = 0
+    for group in batches(model, passages, options.batch_tokens):
+        yield model.trace([passages[position] for position in group])
+        done += len(group)
+        progress("energy", done, len(passages))

@@ -13,7 +13,6 @@ from inference.attribution.basis import Basis
 from inference.attribution.curvature import FitOptions, Progress, batches, fit_basis, silent
 from inference.attribution.gradients import Passage, TracedModel
 from inference.attribution.scan import scan
-from inference.lanes import in_order
 from runtime.primitives.scale import encode
 from runtime.protocols import commitments, merkle
 from runtime.protocols.commitments import IndexLeaf
@@ -99,9 +98,8 @@ def build_index(
     records: Sequence[IndexedRecord],
     options: FitOptions | None = None,
     progress: Progress = silent,
-    workers: int | None = None,
 ) -> InfluenceIndex:
-    """Fit the curvature on the records and code each of them, on so many threads.
+    """Fit the curvature on the records and code each of them.
 
     Raises ValueError where record ids do not rise or no gradient reaches the adapter.
     """
@@ -109,10 +107,8 @@ def build_index(
     if any(a.record >= b.record for a, b in pairwise(records)):
         raise ValueError("record ids must rise strictly: sort the records by id")
     passages = [record.passage for record in records]
-    basis = fit_basis(model, passages, options, progress, workers)
-    packed, exponents = code_passages(
-        model, basis, passages, options.batch_tokens, progress, workers
-    )
+    basis = fit_basis(model, passages, options, progress)
+    packed, exponents = code_passages(model, basis, passages, options.batch_tokens, progress)
     bases = coding.base_exponents(exponents)
     settled, offsets = coding.offset_records(packed, exponents, bases, basis.layout)
     return InfluenceIndex(
@@ -131,21 +127,17 @@ def code_passages(
     passages: Sequence[Passage],
     batch_tokens: int,
     progress: Progress = silent,
-    workers: int | None = None,
 ) -> tuple[UInt8s, Int16s]:
     """Code passages in their order; see `codes.code_records` for what is returned."""
     projectors = basis.projectors()
     packed = np.empty((len(passages), sum(basis.layout) // 4), dtype=np.uint8)
     exponents = np.empty((len(passages), len(basis.layout)), dtype=np.int16)
-
-    def work(group: list[int]) -> tuple[UInt8s, Int16s]:
-        trace = model.trace([passages[at] for at in group])
-        return coding.code_records(projectors.whiten(trace), basis.layout)
-
-    groups = list(batches(model, passages, batch_tokens))
     done = 0
-    for group, coded in zip(groups, in_order(work, groups, workers), strict=True):
-        packed[group], exponents[group] = coded
+    for group in batches(model, passages, batch_tokens):
+        trace = model.trace([passages[at] for at in group])
+        packed[group], exponents[group] = coding.code_records(
+            projectors.whiten(trace), basis.layout
+        )
         done += len(group)
         progress("codes", done, len(passages))
     return packed, exponents

@@ -1,12 +1,15 @@
 """Loss and gradient of a batch, on all cores, with the same bits on any number of them.
 
-A batch is always cut into the same shards, and their results are added in the order of the shards.
+A batch is always cut into the same shards. Each is computed on one thread, and the results are
+added in the order of the shards; so the number of workers decides when a shard is computed, never
+what comes out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -30,23 +33,40 @@ class Rows:
     """int64 [tokens]: those next tokens."""
 
 
-class GradientPool:
-    """Computes batches for one set of trained factors, on threads of `lanes.open_lanes`."""
+@contextmanager
+def one_torch_thread() -> Iterator[None]:
+    """Keep products on their calling thread for the length of a block."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
-    def __init__(self, backbone: Backbone, pairs: LoraPairs, lanes: ThreadPoolExecutor) -> None:
+
+class GradientPool:
+    """Computes batches for one set of trained factors."""
+
+    def __init__(self, backbone: Backbone, pairs: LoraPairs, workers: int) -> None:
         self._backbone = backbone
         self._pairs = pairs
         self._parameters = tuple(t for pair in pairs.values() for t in (pair.a, pair.b))
-        self._lanes = lanes
+        self._workers = ThreadPoolExecutor(
+            workers, initializer=torch.set_num_threads, initargs=(1,)
+        )
+
+    def close(self) -> None:
+        """Stop the workers."""
+        self._workers.shutdown()
 
     def loss(self, records: Sequence[Sequence[int]]) -> tuple[float, int]:
         """Sum the losses of a batch without gradients; also count the predicted tokens."""
-        parts = list(self._lanes.map(self._measure, _shards(records)))
+        parts = list(self._workers.map(self._measure, _shards(records)))
         return sum(loss for loss, _ in parts), sum(count for _, count in parts)
 
     def gradients(self, records: Sequence[Sequence[int]]) -> tuple[float, int, list[Tensor]]:
         """Sum losses and gradients of a batch; gradients in the order of the factors."""
-        parts = list(self._lanes.map(self._differentiate, _shards(records)))
+        parts = list(self._workers.map(self._differentiate, _shards(records)))
         gradients = list(parts[0][2])
         for _, _, more in parts[1:]:
             for total, gradient in zip(gradients, more, strict=True):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 import platform
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -17,11 +17,10 @@ from inference.adapters.adapter import LoraAdapter, make_adapter, tensor_name
 from inference.backbone.lora import LoraPair, LoraPairs
 from inference.backbone.model import Backbone
 from inference.backbone.sites import LoraSite, site_shape
-from inference.lanes import cores, open_lanes
 from inference.training.adamw import FlatAdamW, flatten
 from inference.training.config import TrainingConfig
 from inference.training.errors import TrainingReason, TrainingRefused
-from inference.training.gradient import GradientPool
+from inference.training.gradient import GradientPool, one_torch_thread
 from inference.training.order import Split, epoch_batches, order_hash, split_records
 from inference.training.receipt import CODE_VERSION, TrainingReceipt
 from inference.training.text import TEMPLATE, encode_record
@@ -71,9 +70,8 @@ def train(
         epoch_batches(split.trained, lengths, config.batch_records, config.seed, epoch)
         for epoch in range(config.epochs)
     ]
-    with open_lanes(cores(workers)) as lanes:
-        run = _Run(backbone, config, encoded, split, progress, lanes)
-        run.train(epochs)
+    run = _Run(backbone, config, encoded, split, progress, workers or os.cpu_count() or 1)
+    run.train(epochs)
     adapter = run.adapter()
     receipt = TrainingReceipt(
         code_version=CODE_VERSION,
@@ -106,7 +104,7 @@ class _Run:
         encoded: Sequence[Sequence[int]],
         split: Split,
         progress: Callable[[Progress], None] | None,
-        lanes: ThreadPoolExecutor,
+        workers: int,
     ) -> None:
         self._backbone = backbone
         self._config = config
@@ -115,7 +113,7 @@ class _Run:
         self._progress = progress
         self._pairs, vector = trainable(initial_pairs(backbone, config))
         self._optimizer = FlatAdamW(vector, config.weight_decay, config.clip)
-        self._pool = GradientPool(backbone, self._pairs, lanes)
+        self._pool = GradientPool(backbone, self._pairs, workers)
         self.losses: list[float] = []
         self.held_out_losses: list[float] = []
 
@@ -123,9 +121,13 @@ class _Run:
         """Run all epochs."""
         steps = sum(map(len, epochs))
         step = 0
-        self._measure()
-        for epoch, batches in enumerate(epochs):
-            step = self._epoch(epoch, batches, step, steps)
+        try:
+            with one_torch_thread():
+                self._measure()
+                for epoch, batches in enumerate(epochs):
+                    step = self._epoch(epoch, batches, step, steps)
+        finally:
+            self._pool.close()
 
     def adapter(self) -> LoraAdapter:
         """Check and name the result."""

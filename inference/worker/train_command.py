@@ -118,7 +118,6 @@ def train_and_index(
         [entry for dataset in datasets for entry in dataset.numbered()],
         indexing,
         progress=lambda stage, done, total: meter.show(f"indexing: {stage}", done, total),
-        workers=arguments.threads,
     )
     blob = build_artifact(arguments.name, adapter, receipt, attribution, indexing, datasets)
     return Trained(adapter, receipt, read_artifact(blob), blob, losses)
