@@ -28,7 +28,7 @@ def settings(folder: Path) -> Settings:
         records_each=6,
         max_tokens=12,
         train_options=QUICK_TRAINING,
-        windows=(20, 20, 3, 20),
+        windows=(45, 45, 3, 30),
     )
 
 
