@@ -6,15 +6,18 @@ and the fork that it belongs to, what it says, and for a block its parent view, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum, IntEnum, auto
 
 from runtime.primitives.keys import verify_ed25519
+from runtime.primitives.leaders import quorum
 from runtime.primitives.scale import U8, U32, U64, Bytes64, DecodeError, decode, encode
 from runtime.primitives.types import Hash
 
 VOTE_DOMAIN = b"open-simplex-vote-v1"
+VerifySignature = Callable[[bytes, bytes, bytes], bool]
+"""Checks (public key, message, signature)."""
 
 
 class VoteKind(IntEnum):
@@ -108,11 +111,6 @@ def vote_bytes(domain: VoteDomain, subject: Subject) -> bytes:
         + subject.number.to_bytes(4, "little")
         + subject.block_hash
     )
-
-
-def quorum(total: int) -> int:
-    """Return the least weight that makes a certificate: more than two thirds of the total."""
-    return 2 * total // 3 + 1
 
 
 def certificate(subject: Subject, signatures: dict[int, bytes], validators: int) -> Certificate:

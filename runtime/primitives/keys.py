@@ -11,7 +11,7 @@ from hashlib import blake2b
 
 import sr25519
 from coincurve import PublicKey
-from nacl.bindings import crypto_sign_open
+from nacl.bindings import crypto_core_ed25519_is_valid_point, crypto_sign_open
 from nacl.exceptions import CryptoError
 
 from runtime.primitives.errors import Refusal
@@ -76,6 +76,15 @@ def verify_ed25519(public: bytes, message: bytes, signature: bytes) -> bool:
     except CryptoError:
         return False
     return True
+
+
+def is_ed25519_key(public: bytes) -> bool:
+    """Tell whether 32 bytes are a point of the prime-order group in its one encoding.
+
+    Refuses what some verifiers admit: points off the curve, of small or mixed order, and
+    coordinates that are not reduced.
+    """
+    return len(public) == 32 and crypto_core_ed25519_is_valid_point(public)
 
 
 def verify_sr25519(public: bytes, message: bytes, signature: bytes) -> bool:
