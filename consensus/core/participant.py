@@ -80,6 +80,7 @@ class Participant:
         self._listening = True
         self._log_open = False
         self._opening: tuple[Epoch, Certificate] | None = None
+        self._next_log_open: bool | None = None
         self._proofs: list[EpochProof] = []
         self._final_epoch = config.epoch.number
         """The highest epoch in which something is known to be final."""
@@ -369,6 +370,7 @@ class Participant:
             self._actions.append(StopSigning(replica.epoch.number, self.catch_up.failed))
             replica.stop_signing()
         self._open_next(replica)
+        self._enter_next(replica, now)
 
     def _stored(self, number: int) -> None:
         replica = self._replica()
@@ -378,11 +380,13 @@ class Participant:
             self.previous = None
 
     def _open_next(self, replica: Replica) -> None:
-        """H3: the last block of the epoch is final on the disk; open the next epoch's log."""
+        """H3: the last block of the epoch is final; open the next epoch's log, then enter it.
+
+        The log is asked for in front of storing the block, so that no crash leaves the chain in an
+        epoch whose log was never made; the epoch begins when both are on the disk.
+        """
         ended = replica.ended
-        if ended is None or self._opening is not None or replica.stored < ended.number:
-            return
-        if self._unsure:
+        if ended is None or self._opening is not None or self._listening or self._unsure:
             return
         header = self.config.ledger.header(ended.block_hash)
         announced = None if header is None else find_next_epoch(header.digest)
@@ -397,10 +401,18 @@ class Participant:
         if self._opening is None or self._opening[0].number != epoch:
             self._log_open = signing
             self._allow_signing(now)
+        else:
+            self._next_log_open = signing
+
+    def _enter_next(self, old: Replica, now: int) -> None:
+        """Begin the next epoch when its log is open and the block it starts from is stored."""
+        if self._opening is None or self._next_log_open is None:
             return
         following, _ = self._opening
-        self._opening = None
-        old = self._replica()
+        if old.stored < following.start_number:
+            return
+        signing = self._next_log_open
+        self._opening = self._next_log_open = None
         self.previous = old
         final = FinalRef(0, following.start_number, following.start_hash)
         self.current = Replica(self.config, following, final, now, signing=False)

@@ -1,0 +1,170 @@
+"""The network as the agreement and JSON-RPC see it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from itertools import count
+
+from consensus.core.messages import Status, decode_message
+from consensus.interface import PeerEvent
+from node.chain import Chain
+from node.log import Log
+from node.network.interface import (
+    Channel,
+    FailReason,
+    MessageReceived,
+    Network,
+    Offence,
+    PeerInfo,
+    PeerJoined,
+    PeerLeft,
+    RequestFailed,
+    RequestKind,
+)
+from node.rpc.backend import Peer
+from runtime.primitives.scale import DecodeError
+
+_log = Log("network")
+TRIES = 3
+"""So many peers are asked before a request counts as unanswered."""
+SYNC_GAP = 3
+"""So many final blocks behind its peers a node counts as syncing."""
+_CHANNELS = (Channel.VOTES, Channel.CERTIFICATES, Channel.PROPOSALS, Channel.STATUSES)
+"""By the tag that a consensus message begins with."""
+_OFFENCES = {
+    "BAD_SIGNATURE": Offence.WRONG_SIGNATURE,
+    "BAD_CERTIFICATE": Offence.WRONG_SIGNATURE,
+    "BAD_PROPOSAL": Offence.INVALID,
+    "BAD_RESPONSE": Offence.INVALID,
+    "MALFORMED": Offence.MALFORMED,
+}
+TransactionHandler = Callable[[str, bytes], Awaitable[None]]
+
+
+class NetworkPeers:
+    """Hands consensus messages to the agreement, transactions to the pool."""
+
+    def __init__(self, network: Network, take_transactions: TransactionHandler) -> None:
+        self._network = network
+        self._take_transactions = take_transactions
+        self._turn = count()
+
+    def broadcast(self, message: bytes) -> None:
+        """Send a consensus message to everybody; never waits."""
+        self._network.broadcast(_CHANNELS[message[0]], message)
+
+    def send(self, peer: str, message: bytes) -> None:
+        """Send a consensus message to a connected peer; never waits."""
+        self._network.send(peer, _CHANNELS[message[0]], message)
+
+    async def ask(self, request: bytes, peer: str | None) -> tuple[str, bytes] | None:
+        """Ask a peer, then others, until one answers; returns who did, and what."""
+        return await self.ask_of(RequestKind.CONSENSUS, request, peer)
+
+    async def ask_of(
+        self, kind: RequestKind, request: bytes, peer: str | None
+    ) -> tuple[str, bytes] | None:
+        """Ask for a kind of answer; the peers that are furthest first, in turn."""
+        for chosen in self._candidates(peer)[:TRIES]:
+            try:
+                return chosen, await self._network.request(chosen, kind, request)
+            except RequestFailed as failure:
+                _log.debug("request unanswered", peer=chosen, kind=kind.name, why=failure)
+                if failure.reason is FailReason.CLOSED:
+                    return None
+        return None
+
+    def _candidates(self, first: str | None) -> list[str]:
+        peers = self._network.peers()
+        if not peers:
+            return []
+        turn = next(self._turn) % len(peers)
+        turned = [*peers[turn:], *peers[:turn]]
+        turned.sort(key=lambda peer: -(peer.final_number or 0))
+        names = [peer.id for peer in turned]
+        if first is not None and first in names:
+            names.remove(first)
+            names.insert(0, first)
+        return names
+
+    def penalise(self, peer: str, reason: str, detail: str) -> None:
+        """Count a fault against a peer."""
+        if peer:
+            self._network.penalise(peer, _OFFENCES.get(reason, Offence.INVALID), detail)
+
+    async def next(self) -> PeerEvent:
+        """Wait for what happens next that the agreement cares about."""
+        while True:
+            event = await self._network.next_event()
+            match event:
+                case PeerJoined(info):
+                    _log.info("peer joined", peer=info.id, address=info.address, agent=info.agent)
+                    return PeerEvent(info.id, joined=True)
+                case PeerLeft(peer):
+                    _log.info("peer left", peer=peer)
+                    return PeerEvent(peer)
+                case MessageReceived(peer, Channel.TRANSACTIONS, data):
+                    await self._take_transactions(peer, data)
+                case MessageReceived(peer, channel, data):
+                    if channel is Channel.STATUSES:
+                        self._note_status(peer, data)
+                    return PeerEvent(peer, data)
+
+    def _note_status(self, peer: str, data: bytes) -> None:
+        try:
+            message = decode_message(data)
+        except DecodeError:
+            return
+        if isinstance(message, Status):
+            self._network.note_heads(peer, message.final_number, message.final_number)
+
+
+def is_message(channel: Channel) -> Callable[[bytes], bool]:
+    """Return the check of a channel: is it a consensus message of the right kind?"""
+    tag = _CHANNELS.index(channel)
+
+    def check(data: bytes) -> bool:
+        if not data or data[0] != tag:
+            return False
+        try:
+            decode_message(data)
+        except DecodeError:
+            return False
+        return True
+
+    return check
+
+
+class ShownPeers:
+    """The network as JSON-RPC shows it."""
+
+    def __init__(self, network: Network, chain: Chain) -> None:
+        self._network = network
+        self._chain = chain
+
+    def local_id(self) -> str:
+        """Name this node's peer id."""
+        return self._network.id
+
+    def addresses(self) -> Sequence[str]:
+        """List the multiaddresses at which peers reach this node."""
+        return self._network.addresses()
+
+    def peers(self) -> Sequence[Peer]:
+        """List the connected peers."""
+        return [self._shown(info) for info in self._network.peers()]
+
+    def is_syncing(self) -> bool:
+        """Tell whether the node is behind its peers."""
+        highest = max((info.final_number or 0 for info in self._network.peers()), default=0)
+        return highest > self._chain.finalized().number + SYNC_GAP
+
+    def _shown(self, info: PeerInfo) -> Peer:
+        number = info.best_number or 0
+        known = self._chain.block_hash(number)
+        return Peer(
+            peer_id=info.id,
+            roles=info.role.upper(),
+            best_hash=known or bytes(32),
+            best_number=number,
+        )
