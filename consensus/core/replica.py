@@ -6,7 +6,7 @@ a clock: the time comes with the event.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 
 from consensus.core import rules
@@ -135,6 +135,8 @@ class Replica:
         self._best = final.hash
         self._heard = dict.fromkeys(range(len(epoch.validators)), now)
         self._known_from = final.view
+        self._cast: dict[tuple[int, int], Subject] = {}
+        """All own votes of the epoch, by view and kind, those of final views too."""
         self._standstill_cursor = 0
         self._finality_mark = final.view
         self._asked: set[CertificatesRequest] = set()
@@ -192,11 +194,12 @@ class Replica:
                 continue
             vote = self.pool.vote(place.own.view, self.me, NOTARIZE)
             if vote is not None and vote.subject() == place.own.subject():
-                place.own = _signed(place.own, vote.signature)
+                place.own = replace(place.own, signature=vote.signature)
                 place.proposals = [(place.own, arrived) for _, arrived in place.proposals]
 
     def _mark_own(self, vote: Vote) -> None:
         place = self._round(vote.view)
+        self._cast[vote.view, vote.kind] = vote.subject()
         if vote.kind == NOTARIZE:
             place.notarized = vote.subject()
         elif vote.kind == NULLIFY:
@@ -437,7 +440,7 @@ class Replica:
         place.notarized = subject
         self.blocks[subject.block_hash] = proposal.block
         self._do(Log(self.epoch.number, SeenProposal(proposal)))
-        self._do(Cast(subject))
+        self._vote(subject)
 
     # --- proposals ------------------------------------------------------------------------
 
@@ -567,7 +570,7 @@ class Replica:
         subject = proposal.subject()
         place.notarized = subject
         self._do(Log(self.epoch.number, SeenProposal(proposal)))
-        self._do(Cast(subject))
+        self._vote(subject)
 
     def _is_timely(self, proposal: Proposal, arrived: int, now: int) -> bool:
         """Check the block's time against the clock, unless a quorum did or it is an old block."""
@@ -744,19 +747,9 @@ class Replica:
                 self._nullify(vote.view)
 
     def _is_own(self, vote: Vote) -> bool:
-        if vote.view <= self._known_from:
-            return True
-        place = self.rounds.get(vote.view)
-        if place is None:
-            return False
-        if vote.kind == NOTARIZE:
-            return place.notarized == vote.subject()
-        if vote.kind == NULLIFY:
-            return place.nullified
-        return (
-            place.finalized
-            and place.notarized is not None
-            and (place.notarized.block_hash == vote.block_hash)
+        """Tell whether this validator cast a vote; of views before its log it cannot know."""
+        return vote.view <= self._known_from or (
+            self._cast.get((vote.view, vote.kind)) == vote.subject()
         )
 
     def _double(self, vote: Vote) -> None:
@@ -777,7 +770,7 @@ class Replica:
         place = self._round(vote.view)
         own = place.own
         if vote.kind == NOTARIZE and own is not None and own.subject() == vote.subject():
-            shown = _signed(own, vote.signature)
+            shown = replace(own, signature=vote.signature)
             place.own = shown
             self._keep_proposal(shown, self.config.ledger.block_time(shown.block) or now)
             self._do(Broadcast(shown))
@@ -855,18 +848,7 @@ class Replica:
             own_finalize=place.finalized,
         ):
             place.finalized = True
-            self._do(
-                Cast(
-                    Subject(
-                        FINALIZE,
-                        subject.epoch,
-                        view,
-                        subject.parent_view,
-                        subject.number,
-                        subject.block_hash,
-                    )
-                )
-            )
+            self._vote(replace(subject, kind=FINALIZE))
 
     def _nullify(self, view: int) -> None:
         """R5."""
@@ -883,7 +865,7 @@ class Replica:
         ):
             return
         place.nullified = True
-        self._do(Cast(Subject(NULLIFY, self.epoch.number, view)))
+        self._vote(Subject(NULLIFY, self.epoch.number, view))
         self._set(TimerKind.RETRY, view, self.config.pace.retry)
 
     # --- R6: finality ---------------------------------------------------------------------
@@ -1016,6 +998,10 @@ class Replica:
 
     # --- reading --------------------------------------------------------------------------
 
+    def _vote(self, subject: Subject) -> None:
+        self._cast[subject.view, subject.kind] = subject
+        self._do(Cast(subject))
+
     def _do(self, action: Action) -> None:
         self.actions.append(action)
 
@@ -1051,11 +1037,10 @@ class Replica:
         if claim is None or self.me is None or claim.epoch != self.epoch.number:
             return
         signers = self.epoch.validators.positions(claim.parent_signers) or []
-        place = self.rounds.get(claim.parent_view)
         if (
             self.me in signers
             and claim.parent_view > self._known_from
-            and (place is None or place.notarized is None)
+            and (claim.parent_view, NOTARIZE) not in self._cast
         ):
             self._double(
                 Vote(NOTARIZE, claim.epoch, claim.parent_view, 0, 0, bytes(32), self.me, bytes(64))
@@ -1070,17 +1055,4 @@ def _vote_fields(subject: Subject) -> tuple[VoteKind, int, int, int, int, bytes]
         subject.parent_view,
         subject.number,
         subject.block_hash,
-    )
-
-
-def _signed(proposal: Proposal, signature: bytes) -> Proposal:
-    return Proposal(
-        proposal.epoch,
-        proposal.view,
-        proposal.parent_view,
-        proposal.block,
-        signature,
-        proposal.parent,
-        proposal.skipped,
-        proposal.nullifications,
     )
