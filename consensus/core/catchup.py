@@ -18,6 +18,7 @@ from consensus.core.messages import (
 )
 from consensus.core.ports import Ledger
 from consensus.core.votes import Certificate
+from runtime.primitives.digest import find_next_epoch
 from runtime.primitives.header import Block, Header
 
 BODIES_AT_ONCE = 16
@@ -106,9 +107,14 @@ class CatchUp:
         self._next += 1
         if self._next == len(self._hashes):
             self.done = True
-            self.actions.append(Finalize(block_hash, self.target))
+            if not self._ends_epoch():
+                self.actions.append(Finalize(block_hash, self.target))
         elif self._next % STORE_EVERY == 0:
             self.actions.append(Finalize(block_hash, None))
+
+    def _ends_epoch(self) -> bool:
+        """The last block of an epoch is stored by the replica, when the next one is prepared."""
+        return find_next_epoch(self._headers[-1].digest) is not None
 
     def _take_headers(
         self, request: HeadersRequest, peer: Peer, headers: tuple[Header, ...]

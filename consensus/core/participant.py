@@ -137,11 +137,9 @@ class Participant:
             case BlockExecuted(block_hash, verdict):
                 if self.catch_up is not None:
                     self.catch_up.on_executed(block_hash, verdict)
-                    if self.catch_up.done and self.catch_up.failed is None:
-                        self._replica().finalize_issued = self.catch_up.target.number
                 self._replica().on_executed(block_hash, verdict, now)
             case FinalityStored(_, number):
-                self._stored(number)
+                self._stored(number, now)
             case Responded():
                 self._respond(event, now)
             case EpochReady(epoch, signing):
@@ -360,7 +358,8 @@ class Participant:
         replica = self._replica()
         if self.catch_up is None:
             target = replica.unfinalized
-            if target is not None and target.number > replica.stored + WALK:
+            far = target is not None and target.number > replica.stored + WALK
+            if far and target and not self.config.ledger.executed(target.block_hash):
                 base = self.config.ledger.block_hash(replica.stored)
                 if base is not None:
                     self.catch_up = CatchUp(
@@ -372,9 +371,9 @@ class Participant:
         self._open_next(replica)
         self._enter_next(replica, now)
 
-    def _stored(self, number: int) -> None:
+    def _stored(self, number: int, now: int) -> None:
         replica = self._replica()
-        replica.on_stored(number)
+        replica.on_stored(number, now)
         if self.previous is not None and number > replica.epoch.start_number:
             self._actions.append(CloseEpoch(self.previous.epoch.number))
             self.previous = None
@@ -396,6 +395,7 @@ class Participant:
         self._opening = following, ended
         live = not replica.stopped and self._final_epoch <= replica.epoch.number
         self._actions.append(OpenEpoch(following, ended, live))
+        replica.end()
 
     def _epoch_ready(self, epoch: int, signing: bool, now: int) -> None:
         if self._opening is None or self._opening[0].number != epoch:

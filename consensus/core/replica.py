@@ -130,6 +130,8 @@ class Replica:
         """The finalization of the block that ends the epoch."""
         self.quiet = False
         """The epoch is over: serve, but vote no more."""
+        self.may_end = False
+        """The next epoch's log was asked for: the block that ends this one may be stored."""
         self._finalizing: Certificate | None = None
         self.finalize_issued = final.number
         self._best = final.hash
@@ -447,7 +449,7 @@ class Replica:
     def on_proposal(self, peer: Peer, proposal: Proposal, now: int) -> None:
         """Take a leader's proposal in, its certificates first."""
         view = proposal.view
-        if view <= self.final.view or self.quiet:
+        if self._take_certified(proposal.block, now) or view <= self.final.view or self.quiet:
             return
         place = self.rounds.get(view)
         if place is not None and any(held == proposal for held, _ in place.proposals):
@@ -474,6 +476,17 @@ class Replica:
         self._keep_proposal(proposal, now)
         self._count(vote, now)
         self._try_notarize(view, now)
+
+    def _take_certified(self, block: Block, now: int) -> bool:
+        """Take the block of the last final view, if it comes behind its certificate."""
+        certificate = self._finalizing
+        hash_ = block.header.hash()
+        if certificate is None or certificate.block_hash != hash_ or hash_ in self.blocks:
+            return False
+        self.wanted.pop(hash_, None)
+        self.blocks[hash_] = block
+        self.advance(now)
+        return True
 
     def _keep_proposal(self, proposal: Proposal, now: int) -> None:
         place = self._round(proposal.view)
@@ -902,20 +915,27 @@ class Replica:
             elif certificate.number <= self.stored + WALK:
                 self.want(hash_)
             return
+        if self._is_boundary(hash_):
+            self.ended = certificate
+            self.quiet = True
+            if not self.may_end:
+                return
         self._finalizing = None
         if certificate.number > self.finalize_issued:
             self.finalize_issued = certificate.number
             self._do(Finalize(hash_, certificate))
-        if self._is_boundary(hash_):
-            self.ended = certificate
-            self.quiet = True
+
+    def end(self) -> None:
+        """Store the block that ends the epoch: the log of the next one was asked for."""
+        self.may_end = True
+        self._push_finality()
 
     @property
     def unfinalized(self) -> Certificate | None:
         """The finalization whose block is not executed here yet."""
         return self._finalizing
 
-    def on_stored(self, number: int) -> None:
+    def on_stored(self, number: int, now: int) -> None:
         """Forget the blocks that are on the disk now."""
         self.stored = max(self.stored, number)
         for hash_ in [h for h, b in self.blocks.items() if b.header.number <= self.stored]:
@@ -924,7 +944,7 @@ class Replica:
         for hash_ in list(self.wanted):
             if self.config.ledger.executed(hash_):
                 del self.wanted[hash_]
-        self._choose_best()
+        self.advance(now)
 
     def _choose_best(self) -> None:
         """Make the executed block of the highest notarized view the tip."""
