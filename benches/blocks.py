@@ -30,7 +30,7 @@ from typing import NamedTuple
 
 from node.client.signing import KeyPair, from_uri
 from runtime import construct, executive
-from runtime.primitives.digest import ENGINE_ID, PreDigest
+from runtime.primitives.digest import PreDigest, pre_digest_item
 from runtime.primitives.extrinsic import (
     Extensions,
     Immortal,
@@ -38,9 +38,8 @@ from runtime.primitives.extrinsic import (
     UncheckedExtrinsic,
     signing_payload,
 )
-from runtime.primitives.header import Block, Header, PreRuntime
+from runtime.primitives.header import Block, Header
 from runtime.primitives.keys import ss58_encode, verify
-from runtime.primitives.scale import encode
 from runtime.primitives.types import Id
 from runtime.primitives.version import RUNTIME_VERSION
 from runtime.state.store import MemoryState
@@ -111,12 +110,12 @@ def prepare(transfers: int, accounts: int) -> Imported:
     signed = [
         signed_transfer(pair, others[i % accounts], parent.hash()) for i, pair in enumerate(pairs)
     ]
-    pre = PreDigest(0, 1, 0, 0, bytes(64), bytes(80), bytes(32))
+    claim = PreDigest(0, 1, 0, 0, bytes(64), bytes(80), bytes(32), b"")
     built = executive.build_block(
         parent,
         state,
         timestamp=1_700_000_000_000,
-        digest=(PreRuntime(ENGINE_ID, encode(PreDigest, pre)),),
+        digest=(pre_digest_item(claim),),
         candidates=signed,
         full=lambda: False,
     )

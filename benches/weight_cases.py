@@ -22,7 +22,7 @@ from benches.weight_world import (
     World,
     key,
 )
-from node.client.signing import KeyPair
+from node.client.signing import KeyPair, from_uri
 from runtime.construct import CALLS
 from runtime.frame.origin import Origin, Root, Signed, Unsigned
 from runtime.pallets.attribution.types import Method
@@ -30,6 +30,7 @@ from runtime.pallets.datanets.types import Duplication, FlagKind, Policy
 from runtime.pallets.inference.pallet import ownership_message
 from runtime.pallets.models.types import Artifact, DatanetVersion, Roots
 from runtime.primitives.types import Id
+from runtime.protocols import session_keys
 from runtime.protocols.agreement import FP32
 from runtime.protocols.committee import commitment
 from runtime.protocols.voucher import SignedVoucher, Voucher, signing_bytes
@@ -57,6 +58,7 @@ def cases(world: World) -> Iterator[Case]:
     inner = CALLS.make("Attribution", "set_method", method=7, declared=METHOD)
     yield Case("Sudo", "sudo", owner, {"call": inner}, "a method")
     yield from _balances(sender)
+    yield from _session(world, sender)
     yield from _utility(sender)
     yield from _datanets(world, owner, sender)
     yield from _models(owner, sender)
@@ -76,6 +78,15 @@ def _balances(sender: Origin) -> Iterator[Case]:
     yield Case("Balances", "transfer_all", sender, {"dest": new, "keep_alive": False})
     yield Case("Balances", "force_set_balance", Root(), {"who": new, "new_free": OPEN})
     yield Case("Balances", "burn", sender, {"value": OPEN, "keep_alive": True})
+
+
+def _session(world: World, sender: Origin) -> Iterator[Case]:
+    who, new = SENDERS[0].account_id, from_uri("//new session key", "ed25519")
+    proof = new.sign(session_keys.ownership_message(GENESIS, who)).value
+    yield Case("Session", "set_keys", sender, {"key": new.public, "proof": proof})
+    yield Case("Session", "purge_keys", sender, {})
+    elected = world.runtime.session.elected.get()[::-1]
+    yield Case("Session", "set_validators", Root(), {"validators": elected})
 
 
 def _utility(sender: Origin) -> Iterator[Case]:

@@ -13,7 +13,8 @@ from runtime import executive
 from runtime.construct import CALLS, Runtime
 from runtime.frame.origin import Signed
 from runtime.frame.weights import BASE_BLOCK, BASE_EXTRINSIC, MICROSECOND
-from runtime.primitives.digest import ENGINE_ID, PreDigest
+from runtime.pallets.session.liveness import MOST_SKIPPED
+from runtime.primitives.digest import PreDigest, pre_digest_item
 from runtime.primitives.extrinsic import (
     Extensions,
     Immortal,
@@ -21,16 +22,33 @@ from runtime.primitives.extrinsic import (
     UncheckedExtrinsic,
     signing_payload,
 )
-from runtime.primitives.header import Header, PreRuntime
-from runtime.primitives.scale import encode
+from runtime.primitives.header import DigestItem, Header
+from runtime.primitives.leaders import leader_of
 from runtime.primitives.types import Id
 from runtime.primitives.version import RUNTIME_VERSION
 from runtime.state.overlay import Overlay
 from runtime.state.store import MemoryState
 
 PAIRS = {p.account_id: p for p in (*WORKERS, *SEAT_WORKERS, *SENDERS)}
-PRE = PreDigest(0, NUMBER + 1, NUMBER, 0, bytes(64), bytes(80), bytes(32))
-DIGEST = (PreRuntime(ENGINE_ID, encode(PreDigest, PRE)),)
+
+
+def claim(world: World, skipped: int = 0) -> tuple[DigestItem, ...]:
+    """Return the digest of the next block, for whose parent everybody voted."""
+    epoch = executive.current_epoch(world.state)
+    view = NUMBER + 1 + skipped
+    weights = [authority.weight for authority in epoch.authorities]
+    signers = (1 << len(weights)) - 1
+    made = PreDigest(
+        epoch=epoch.epoch,
+        view=view,
+        parent_view=NUMBER,
+        leader=leader_of(epoch.seed, view, weights),
+        vrf_output=bytes(64),
+        vrf_proof=bytes(80),
+        justification_hash=bytes(32),
+        parent_signers=signers.to_bytes(-(-len(weights) // 8), "little"),
+    )
+    return (pre_digest_item(made),)
 
 
 def sign(pair: KeyPair, nonce: int, pallet: str, name: str, /, **arguments: object) -> bytes:
@@ -66,7 +84,7 @@ def signed(cases: Iterable[Case]) -> list[bytes]:
 def imported(world: World, candidates: list[bytes], rounds: int = 3) -> tuple[int, float, float]:
     """Return a full block's extrinsics, its weight and its import time, both in milliseconds."""
     built = executive.build_block(
-        world.head, world.state, timestamp=10**12, digest=DIGEST, candidates=candidates,
+        world.head, world.state, timestamp=10**12, digest=claim(world), candidates=candidates,
         full=lambda: False,
     )  # fmt: skip
     for _, refused in built.refused:
@@ -101,11 +119,36 @@ def base_rows(world: World) -> None:
     each = 1000 * (full - empty) / count
     print(f"an empty block: {1000 * empty:.0f} µs, declared {BASE_BLOCK.ref_time // MICROSECOND}")
     print(f"an extrinsic: {each:.0f} µs, declared {BASE_EXTRINSIC.ref_time // MICROSECOND}")
+    _epoch_rows(world)
     for name in ("count", "settle"):
         first = world.first[name]
         print(
             f"hooks of a block that moves on four batches ({name}): {_hooks(world, first):.0f} ms"
         )
+
+
+def _epoch_rows(world: World) -> None:
+    """Print what empty blocks cost that have the most to do with epochs."""
+    overlay = Overlay(world.state)
+    Runtime(overlay).session.epoch_length.put(NUMBER + 1)
+    changes = {k: v for k, v in overlay.changes().items() if v is not None}
+    ending = MemoryState(world.entries | changes)
+    ends, counts = _empty(ending, claim(world)), _empty(world.state, claim(world, MOST_SKIPPED))
+    print(f"an empty block that ends an epoch: {ends:.0f} µs")
+    print(f"an empty block that counts {MOST_SKIPPED} skipped views: {counts:.0f} µs")
+
+
+def _empty(state: MemoryState, digest: tuple[DigestItem, ...]) -> float:
+    """Return the least processor time of building an empty block, in microseconds."""
+    header = Header(bytes(32), NUMBER, state.root, bytes(32), ())
+    times = []
+    for _ in range(7):
+        start = time.process_time()
+        executive.build_block(
+            header, state, timestamp=10**12, digest=digest, candidates=(), full=lambda: False
+        )
+        times.append(time.process_time() - start)
+    return 1e6 * min(times)
 
 
 def _hooks(world: World, first: int) -> float:
@@ -119,7 +162,7 @@ def _hooks(world: World, first: int) -> float:
     header = Header(bytes(32), NUMBER, changed.root, bytes(32), ())
     start = time.process_time()
     executive.build_block(
-        header, changed, timestamp=10**12, digest=DIGEST, candidates=(), full=lambda: False
+        header, changed, timestamp=10**12, digest=claim(world), candidates=(), full=lambda: False
     )
     return 1000 * (time.process_time() - start)
 

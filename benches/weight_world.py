@@ -34,6 +34,7 @@ from runtime.pallets.attribution.types import Duty, DutyStage, Published
 from runtime.pallets.inference.pallet import POT
 from runtime.pallets.inference.types import Batch, BatchState, Session, SessionState, Worker
 from runtime.pallets.models.types import Artifact, Backer, DatanetVersion, Model, Roots, Stage
+from runtime.pallets.session.types import KeyRecord
 from runtime.primitives.header import Header
 from runtime.primitives.keys import ss58_encode
 from runtime.protocols.batch import ReceiptBatch
@@ -79,7 +80,8 @@ class World:
                 "validators": [
                     [ss58_encode(v), "0x" + f"{i:02x}" * 32, "1000"]
                     for i, v in enumerate(validators)
-                ]
+                ],
+                "epoch_length": 10**6,
             },
             "sudo": {"key": ss58_encode(OWNER.account_id)},
             "models": {"bases": [["base", "0x" + "22" * 32, str(10**16)]]},
@@ -93,6 +95,7 @@ class World:
         self.runtime.attribution.oldest_agenda.put(NUMBER)
         self.copy, self.original = add_datanets(self.runtime, OWNER.account_id, NUMBER)
         self._models()
+        self._keys()
         self._market()
         self._judgements()
         changes = {k: v for k, v in overlay.changes().items() if v is not None}
@@ -136,6 +139,12 @@ class World:
         self.runtime.balances.hold(HoldReason.MODEL_STAKE, who, 100 * OPEN)
         for i, backer in enumerate(backers):
             self.runtime.balances.hold(HoldReason.MODEL_STAKE, backer, 20 * (i + 1) * OPEN)
+
+    def _keys(self) -> None:
+        """Register a session key of the first sender, which a new one would replace."""
+        who, registered = SENDERS[0].account_id, account("session key")
+        self.runtime.session.next_keys.insert(who, registered)
+        self.runtime.session.key_owner.insert(registered, KeyRecord(who, None))
 
     def _market(self) -> None:
         inference, runtime = self.runtime.inference, self.runtime

@@ -19,7 +19,7 @@ from runtime.construct import genesis_state
 from runtime.primitives.errors import InvariantViolation, Refusal
 
 RULES_SAY_NO = (Refusal, InvariantViolation)
-MIN_BLOCK_INTERVAL_MS = 500
+MIN_BLOCK_INTERVAL_MS = 100
 CHAIN_ID_KEY = b":chain_id"
 """Holds the chain's id in the state of block 0: chains that differ in nothing else stay apart."""
 ChainId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
@@ -55,10 +55,15 @@ class Properties(BaseModel):
 
 
 class Consensus(_Strict):
-    """What is agreed on outside the state: the engine, its pace, the number of the fork."""
+    """What is agreed on outside the state: the engine, its pace, the number of the fork.
 
-    engine: Literal["solo"] = "solo"
+    deltaMs: a message between honest validators takes no longer, as a rule. Too low a value costs
+    views, never safety.
+    """
+
+    engine: Literal["open-simplex"] = "open-simplex"
     block_interval_ms: Annotated[int, Field(ge=MIN_BLOCK_INTERVAL_MS, le=30_000)] = 1000
+    delta_ms: Annotated[int, Field(ge=1, le=30_000)] = 1000
     fork_id: Annotated[int, Field(ge=0, lt=1 << 32)] = 0
 
 
@@ -113,7 +118,7 @@ class ChainSpec(_Strict):
         except json.JSONDecodeError as error:
             raise InvalidChainSpec(f"{origin} is not JSON: {error}") from error
         except ValidationError as error:
-            raise InvalidChainSpec(f"{origin} is not usable: {_told(error)}") from error
+            raise InvalidChainSpec(f"{origin} is not usable: {told(error)}") from error
         if (spec.genesis.runtime is None) == (spec.genesis.raw is None):
             raise InvalidChainSpec(f"{origin}: genesis needs either `runtime` or `raw`")
         return spec
@@ -127,7 +132,8 @@ class ChainSpec(_Strict):
             raise InvalidChainSpec(f"{path} cannot be read: {error}") from error
 
 
-def _told(error: ValidationError) -> str:
+def told(error: ValidationError) -> str:
+    """Name the fields at fault, the first five."""
     faults = error.errors(include_url=False, include_context=False)
-    told = [f"{'.'.join(map(str, f['loc'])) or 'it'}: {f['msg']}" for f in faults[:5]]
-    return "; ".join(told) + ("; ..." if len(faults) > 5 else "")
+    texts = [f"{'.'.join(map(str, f['loc'])) or 'it'}: {f['msg']}" for f in faults[:5]]
+    return "; ".join(texts) + ("; ..." if len(faults) > 5 else "")

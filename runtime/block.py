@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from runtime.claims import check_claim, read_claim
 from runtime.construct import CALLS, EVENTS, Runtime
 from runtime.frame.calls import Call
 from runtime.frame.dispatch_errors import encode_failure
@@ -17,7 +18,7 @@ from runtime.frame.weights import (
     add,
 )
 from runtime.pallets.system.pallet import ExtrinsicFailed, ExtrinsicSuccess
-from runtime.primitives.digest import ENGINE_ID, PreDigest
+from runtime.primitives.digest import next_epoch_item
 from runtime.primitives.errors import (
     BlockReason,
     DispatchFailure,
@@ -26,8 +27,8 @@ from runtime.primitives.errors import (
     TransactionReason,
 )
 from runtime.primitives.extrinsic import UncheckedExtrinsic
-from runtime.primitives.header import DigestItem, Header, PreRuntime
-from runtime.primitives.scale import DecodeError, decode
+from runtime.primitives.header import DigestItem, Header
+from runtime.primitives.scale import DecodeError
 from runtime.primitives.types import Weight
 from runtime.primitives.version import RUNTIME_VERSION
 from runtime.state.overlay import Overlay
@@ -39,7 +40,11 @@ _DUTY_TIME = MAX_BLOCK.ref_time * DUTY_PERCENT // 100
 
 
 class BlockExecution:
-    """Executes one block on its parent's state; the state itself is not touched."""
+    """Executes one block on its parent's state; the state itself is not touched.
+
+    `digest`, given as the leader's claim alone, ends with the rules' own item where the block is
+    the last of its epoch.
+    """
 
     def __init__(self, parent: Header, state: State, digest: tuple[DigestItem, ...]) -> None:
         self.overlay = Overlay(state)
@@ -49,9 +54,9 @@ class BlockExecution:
         self._length = 0
         self._used = BASE_BLOCK
         self._duties = 0
-        self._open(parent, digest)
+        self.digest = self._open(parent, digest)
 
-    def _open(self, parent: Header, digest: tuple[DigestItem, ...]) -> None:
+    def _open(self, parent: Header, digest: tuple[DigestItem, ...]) -> tuple[DigestItem, ...]:
         system = self.runtime.system
         version = system.last_runtime_upgrade.get()
         if version is None or version.spec_version != RUNTIME_VERSION.spec_version:
@@ -60,14 +65,16 @@ class BlockExecution:
                 f"the state asks for version {version and version.spec_version}, this node has "
                 f"{RUNTIME_VERSION.spec_version}; install a newer release",
             )
-        pre = read_pre_digest(digest)
-        validators = self.runtime.session.validators.get()
-        if pre.leader >= len(validators):
-            raise InvalidBlock(BlockReason.WRONG_DIGEST, f"there is no validator {pre.leader}")
+        claim = read_claim(digest)
+        session = self.runtime.session
+        check_claim(claim, session.current(), first=session.begins_epoch(self._number))
+        announced = session.open_block(self._number, claim)
+        if announced is not None:
+            digest = (*digest, next_epoch_item(announced))
         system.open_block(self._number, parent.hash(), digest)
-        self.runtime.session.open_block(self._number, pre)
         for pallet in self.runtime.pallets:
             pallet.on_initialize(self._number)
+        return digest
 
     def apply(self, extrinsic: bytes) -> None:
         """Apply one extrinsic; raises InvalidTransaction and then has written nothing."""
@@ -160,20 +167,9 @@ class BlockExecution:
         runtime.host.phase = b"\x01"
         for pallet in runtime.pallets:
             pallet.on_finalize(self._number)
+        runtime.session.close_block(self._number)
         runtime.transaction_payment.adjust(self._used)
         runtime.system.extrinsic_count.put(self._index)
         events = runtime.host.events
         runtime.system.events.put(EVENTS.encode(events))
         runtime.system.event_count.put(len(events))
-
-
-def read_pre_digest(digest: tuple[DigestItem, ...]) -> PreDigest:
-    """Return the leader's item, of which there must be exactly one; raises InvalidBlock."""
-    found = [d for d in digest if isinstance(d, PreRuntime) and d.engine == ENGINE_ID]
-    if len(found) != 1:
-        raise InvalidBlock(BlockReason.WRONG_DIGEST, f"{len(found)} items of the leader, not one")
-    try:
-        pre: PreDigest = decode(PreDigest, found[0].data)
-    except DecodeError as error:
-        raise InvalidBlock(BlockReason.WRONG_DIGEST, str(error)) from error
-    return pre

@@ -3,10 +3,10 @@
 A second version of the rules would be registered here, beside the first: the state a block is
 executed on names the version that executes it (`System.LastRuntimeUpgrade`).
 
-Governance, staking, offences and the treasury's spending are not built yet. Their places: the
-validator set and its stakes come from `Session` (staking will write it), `Root` is reached
-through `Sudo` on development chains only (governance will hold it), and the treasury and the
-stakers' share are pots that nothing pays out of.
+Governance, staking, offences and the treasury's spending are not built yet. Their places: `Root`
+names the validators and their stakes to `Session` (staking will elect them) and is reached through
+`Sudo` on development chains only (governance will hold it); the treasury and the stakers' share
+are pots that nothing pays out of.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Runtime:
         self.timestamp = Timestamp(host)
         self.balances = Balances(host, self.system)
         self.transaction_payment = TransactionPayment(host, self.balances)
-        self.session = Session(host)
+        self.session = Session(host, self.system)
         self.utility = Utility(host)
         self.sudo = Sudo(host)
         number = self.system.number

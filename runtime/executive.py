@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from runtime.api import ApiArgumentError, UnknownApi, call_api, metadata_v14
 from runtime.block import BlockExecution
-from runtime.construct import CALLS, Runtime
+from runtime.construct import CALLS, Runtime, decode_call
 from runtime.frame.weights import MAX_LENGTH
+from runtime.primitives.digest import NextEpoch
 from runtime.primitives.errors import (
     BlockReason,
     InvalidBlock,
@@ -17,6 +18,7 @@ from runtime.primitives.errors import (
 )
 from runtime.primitives.extrinsic import UncheckedExtrinsic
 from runtime.primitives.header import Block, DigestItem, Header
+from runtime.primitives.scale import DecodeError
 from runtime.state.overlay import Overlay
 from runtime.state.store import State
 from runtime.state.trie import TrieUpdate, ordered_root, update
@@ -56,6 +58,29 @@ def timestamp(state: State) -> int:
     return Runtime(Overlay(state)).timestamp.now.get()
 
 
+def current_epoch(state: State) -> NextEpoch:
+    """Return number, validators and seed of the epoch that the next block belongs to."""
+    return Runtime(Overlay(state)).session.current()
+
+
+def block_time(block: Block) -> int | None:
+    """Return the time that a block sets, milliseconds since 1970; None where it sets none.
+
+    Only the first extrinsic may set it, and nothing is executed for it.
+    """
+    if not block.extrinsics:
+        return None
+    try:
+        extrinsic = UncheckedExtrinsic.decode(block.extrinsics[0])
+        call = decode_call(extrinsic.call)
+    except DecodeError:
+        return None
+    if extrinsic.signed is not None or (call.pallet, call.name) != ("Timestamp", "set"):
+        return None
+    now: int = call.arguments[0]
+    return now
+
+
 def timestamp_inherent(now: int) -> bytes:
     """Return the extrinsic by which an author sets the time of its block."""
     call = CALLS.encode(CALLS.make("Timestamp", "set", now=now))
@@ -77,7 +102,8 @@ def build_block(
         parent: The parent's header.
         state: The state after the parent.
         timestamp: Time of the block, milliseconds since 1970.
-        digest: The leader's digest items.
+        digest: The leader's claim, and nothing else; the last block of an epoch gets the rules'
+            own item beside it.
         candidates: Encoded extrinsics, best first.
         full: Asked before each candidate; True closes the block.
     """
@@ -99,7 +125,7 @@ def build_block(
         else:
             too_heavy = 0
             included.append(extrinsic)
-    outcome = _close(execution, state, parent, digest, included)
+    outcome = _close(execution, state, parent, included)
     return BuiltBlock(Block(outcome.header, tuple(included)), outcome, tuple(refused))
 
 
@@ -115,7 +141,13 @@ def apply_block(parent: Header, state: State, block: Block) -> BlockOutcome:
     root = ordered_root(block.extrinsics, EXTRINSICS_ROOT_VERSION)
     if root != header.extrinsics_root:
         raise InvalidBlock(BlockReason.WRONG_EXTRINSICS_ROOT)
-    execution = BlockExecution(parent, state, header.digest)
+    execution = BlockExecution(parent, state, header.digest[:1])
+    if execution.digest != header.digest:
+        raise InvalidBlock(
+            BlockReason.WRONG_DIGEST,
+            "after the leader's claim stands the next epoch in the last block of an epoch, "
+            "else nothing",
+        )
     if not block.extrinsics:
         raise InvalidBlock(BlockReason.MISSING_INHERENT, "the time is not set")
     for index, extrinsic in enumerate(block.extrinsics):
@@ -125,7 +157,7 @@ def apply_block(parent: Header, state: State, block: Block) -> BlockOutcome:
             raise InvalidBlock(
                 BlockReason.INVALID_EXTRINSIC, f"extrinsic {index}: {invalid}"
             ) from invalid
-    outcome = _close(execution, state, parent, header.digest, list(block.extrinsics))
+    outcome = _close(execution, state, parent, list(block.extrinsics))
     if outcome.header.state_root != header.state_root:
         raise InvalidBlock(
             BlockReason.WRONG_STATE_ROOT, f"executed to 0x{outcome.header.state_root.hex()}"
@@ -148,7 +180,6 @@ def _close(
     execution: BlockExecution,
     state: State,
     parent: Header,
-    digest: tuple[DigestItem, ...],
     included: list[bytes],
 ) -> BlockOutcome:
     execution.close()
@@ -159,7 +190,7 @@ def _close(
         parent.number + 1,
         change.root,
         ordered_root(included, EXTRINSICS_ROOT_VERSION),
-        digest,
+        execution.digest,
     )
     return BlockOutcome(header, changes, change)
 
@@ -172,8 +203,10 @@ __all__ = [
     "UnknownApi",
     "ValidTransaction",
     "apply_block",
+    "block_time",
     "build_block",
     "call_api",
+    "current_epoch",
     "genesis_header",
     "metadata_v14",
     "timestamp",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable
+from dataclasses import replace
 from enum import IntEnum
 from functools import cache
 from typing import Any, NamedTuple
@@ -18,7 +19,12 @@ from runtime import construct, executive
 from runtime.frame.currency import HoldReason
 from runtime.frame.event_records import EventRecord
 from runtime.frame.origin import Origin, Root, Signed
-from runtime.primitives.digest import ENGINE_ID, PreDigest
+from runtime.primitives.digest import (
+    PreDigest,
+    find_claim,
+    find_next_epoch,
+    pre_digest_item,
+)
 from runtime.primitives.errors import DispatchFailure, InvalidTransaction
 from runtime.primitives.extrinsic import (
     Extensions,
@@ -28,9 +34,9 @@ from runtime.primitives.extrinsic import (
     UncheckedExtrinsic,
     signing_payload,
 )
-from runtime.primitives.header import Block, PreRuntime
+from runtime.primitives.header import Block, Header, PreRuntime
 from runtime.primitives.keys import ss58_encode
-from runtime.primitives.scale import encode
+from runtime.primitives.leaders import leader_of
 from runtime.primitives.types import Id
 from runtime.primitives.version import RUNTIME_VERSION
 from runtime.state.overlay import Overlay
@@ -40,6 +46,48 @@ from runtime.state.trie import update
 OPEN = 10**18
 ENDOWMENT = 1_000_000 * OPEN
 PEOPLE = ("Alice", "Bob", "Charlie", "Dave", "Eve", "Ferdie")
+
+
+def next_claim(
+    runtime: construct.Runtime,
+    parent: Header,
+    *,
+    leader: int = 0,
+    skip: int | None = None,
+    signers: Iterable[int] | None = None,
+) -> PreDigest:
+    """Return a claim to make the block after `parent`, on whose state `runtime` is.
+
+    To the first view that `leader` leads, or, whoever leads it, to the one after `skip` others.
+    All validators signed the parent unless `signers` names them; the randomness is the number.
+    """
+    epoch = runtime.session.current()
+    weights = [authority.weight for authority in epoch.authorities]
+    before = None if find_next_epoch(parent.digest) else find_claim(parent.digest)
+    parent_view = before.view if before else 0
+    view = parent_view + 1 + (skip or 0)
+    while skip is None and leader_of(epoch.seed, view, weights) != leader:
+        view += 1
+    bits = sum(1 << i for i in (range(len(weights)) if signers is None else signers))
+    return PreDigest(
+        epoch=epoch.epoch,
+        view=view,
+        parent_view=parent_view,
+        leader=leader_of(epoch.seed, view, weights),
+        vrf_output=(parent.number + 1).to_bytes(4, "little") * 16,
+        vrf_proof=bytes(80),
+        justification_hash=bytes(32),
+        parent_signers=bits.to_bytes(-(-len(weights) // 8), "little") if parent_view else b"",
+    )
+
+
+def seated(*names: str, epoch_length: int = 600, stake: int = 1000 * 10**18) -> dict[str, Any]:
+    """Return the genesis of `Session` with these validators, each with its ed25519 key."""
+    seats = [
+        [ss58_encode(account(name)), keys(name, "ed25519").public.hex(), str(stake)]
+        for name in names
+    ]
+    return {"validators": seats, "epoch_length": epoch_length}
 
 
 @cache
@@ -128,11 +176,13 @@ class DevChain:
 
     # Blocks.
 
-    def make_block(self, *extrinsics: bytes, timestamp: int | None = None) -> Made:
+    def make_block(
+        self, *extrinsics: bytes, timestamp: int | None = None, claim: PreDigest | None = None
+    ) -> Made:
         """Commit what direct calls wrote, then make a block of these extrinsics."""
         if self.overlay.changes() != self._opened_with:
             self.state.apply(self.overlay.changes())
-        built = self.build(extrinsics, timestamp)
+        built = self.build(extrinsics, timestamp, claim)
         block = Block.decode(built.block.encode())
         outcome = executive.apply_block(self.head, self.state, block)
         assert outcome == built.outcome
@@ -147,23 +197,28 @@ class DevChain:
         return Made(block, outcome, construct.EVENTS.decode(raw), built.refused)
 
     def build(
-        self, extrinsics: Iterable[bytes], timestamp: int | None = None
+        self,
+        extrinsics: Iterable[bytes],
+        timestamp: int | None = None,
+        claim: PreDigest | None = None,
     ) -> executive.BuiltBlock:
         number = self.head.number + 1
         return executive.build_block(
             self.head,
             self.state,
             timestamp=1000 * number if timestamp is None else timestamp,
-            digest=self.digest(),
+            digest=(pre_digest_item(claim),) if claim else self.digest(),
             candidates=extrinsics,
             full=lambda: False,
         )
 
-    def digest(self, leader: int = 0) -> tuple[PreRuntime, ...]:
-        number = self.head.number + 1
-        output = number.to_bytes(4, "little") * 16
-        pre = PreDigest(0, number, number - 1, leader, output, bytes(80), bytes(32))
-        return (PreRuntime(ENGINE_ID, encode(PreDigest, pre)),)
+    def digest(self, **changes: Any) -> tuple[PreRuntime, ...]:
+        """Return the next block's digest: led by the first validator, signed by all."""
+        return (pre_digest_item(replace(self.claim(), **changes)),)
+
+    def claim(self, **wishes: Any) -> PreDigest:
+        """Return a claim to make the next block, as `next_claim` does."""
+        return next_claim(self.runtime, self.head, **wishes)
 
     def run_to_block(self, number: int) -> None:
         while self.head.number < number:

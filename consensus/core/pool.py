@@ -68,6 +68,15 @@ class VotePool:
             return None
         return certificate(subject, held.tallies[subject], len(self._validators))
 
+    def complete(self) -> list[Certificate]:
+        """List the certificates of all subjects with a quorum, by view."""
+        found = [
+            self.certificate(subject)
+            for _, held in sorted(self._views.items())
+            for subject in held.tallies
+        ]
+        return [certificate for certificate in found if certificate is not None]
+
     def signature(self, subject: Subject, signer: int) -> bytes | None:
         """Find the verified signature of a signer under a subject."""
         held = self._views.get(subject.view)

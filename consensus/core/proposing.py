@@ -17,10 +17,8 @@ class Flaw(Enum):
     """Why a proposal is invalid whoever looks at it."""
 
     PARENT = "its certificate is not one of its parent"
-    SKIPPED = "its nullifications are not those of the views between"
     CLAIM = "the header's claim does not belong to this view and leader"
     RANDOMNESS = "the proof of randomness does not hold"
-    JUSTIFICATION = "the header commits to another justification"
     SIGNERS = "the header names other signers than the parent's certificate"
     BOUNDARY = "above the last block of an epoch only that block may be proposed"
     TIME = "its block sets no time"
@@ -38,8 +36,22 @@ def parent_hash(proposal: Proposal) -> bytes:
     return header.parent_hash if is_original(proposal) else header.hash()
 
 
+def is_whole(proposal: Proposal) -> bool:
+    """Tell whether what stands beside the block is what its leader put there.
+
+    The header of a new block commits to it. Beside a block that is proposed again anything may
+    have been exchanged; it is looked at for what it is.
+    """
+    if not _skipped_fit(proposal):
+        return False
+    claim = find_claim(proposal.block.header.digest)
+    if claim is None or claim.view != proposal.view:
+        return True
+    return claim.justification_hash == justification_hash(proposal.parent, proposal.skipped)
+
+
 def find_flaw(proposal: Proposal, epoch: Epoch, domain: VoteDomain, crypto: Crypto) -> Flaw | None:
-    """Check a proposal whose leader's signature holds; certificates are checked elsewhere."""
+    """Check a whole proposal with its leader's signature; certificates are checked elsewhere."""
     header = proposal.block.header
     claim = find_claim(header.digest)
     if claim is None or claim.epoch != epoch.number:
@@ -49,8 +61,6 @@ def find_flaw(proposal: Proposal, epoch: Epoch, domain: VoteDomain, crypto: Cryp
         return Flaw.CLAIM
     if not _parent_fits(proposal, epoch, original):
         return Flaw.PARENT
-    if not _skipped_fit(proposal):
-        return Flaw.SKIPPED
     return _flaw_of_claim(proposal, claim, epoch, domain, crypto) if original else None
 
 
@@ -98,8 +108,6 @@ def _flaw_of_claim(
     leader = epoch.leader(proposal.view)
     if (claim.parent_view, claim.leader) != (proposal.parent_view, leader):
         return Flaw.CLAIM
-    if claim.justification_hash != justification_hash(proposal.parent, proposal.skipped):
-        return Flaw.JUSTIFICATION
     if claim.parent_signers != parent_signers(proposal.parent):
         return Flaw.SIGNERS
     alpha = vrf_alpha(domain.genesis_hash, epoch.number, proposal.view, epoch.seed)

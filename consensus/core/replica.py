@@ -42,9 +42,11 @@ from consensus.core.messages import (
 from consensus.core.pool import VotePool
 from consensus.core.ports import FinalRef, ParticipantConfig
 from consensus.core.proposing import (
+    Flaw,
     find_flaw,
     inline,
     is_original,
+    is_whole,
     parent_hash,
     parent_signers,
 )
@@ -158,11 +160,10 @@ class Replica:
                 self._adopt_final(held)
         self._enter(max(self.final.view, self.certificates.highest_view()) + 1, now)
         self._set(TimerKind.STANDSTILL, 0, self.config.pace.standstill)
-        for view in sorted(self.rounds):
-            self._try_finalize(view)
+        for certificate in self.pool.complete():
+            if certificate.view > self.final.view:
+                self._store(certificate, now)
         self.advance(now)
-        if records and self.signing:
-            self._resend_all()
 
     def _replay(self, record: Record) -> None:
         match record:
@@ -461,21 +462,32 @@ class Replica:
             self._do(Penalise(peer, Fault.BAD_SIGNATURE, f"a proposal for view {view}"))
             return
         self._heard[leader] = now
-        attached = [c for c in (proposal.parent, *proposal.nullifications) if c is not None]
-        if len(proposal.nullifications) > len(proposal.skipped):
-            self._refuse(view, now)
-            return
-        for certificate in attached:
-            if not self.take_certificate(peer, certificate, now):
-                self._refuse(view, now)
-                return
-        if view <= self.final.view:
-            return
-        if view > self.view + LOOKAHEAD:
-            return
-        self._keep_proposal(proposal, now)
-        self._count(vote, now)
+        if self._take_attached(peer, proposal, now) and view > self.final.view:
+            self._keep_proposal(proposal, now)
+        if view <= self.view + LOOKAHEAD:
+            self._count(vote, now)
         self._try_notarize(view, now)
+
+    def _take_attached(self, peer: Peer, proposal: Proposal, now: int) -> bool:
+        """Take the certificates of a proposal in, and tell whether it may be voted for.
+
+        What its leader's signature covers, the justification's hash included, is the leader's: a
+        flaw there gives the view up. Anything else may have been changed on the way.
+        """
+        original = is_original(proposal)
+        if not is_whole(proposal):
+            self._do(Penalise(peer, Fault.BAD_PROPOSAL, f"changed, for view {proposal.view}"))
+            return False
+        attached = [c for c in (proposal.parent, *proposal.nullifications) if c is not None]
+        sound = all(self.take_certificate(peer, c, now) for c in attached)
+        epoch, config = self.epoch, self.config
+        flaw = find_flaw(proposal, epoch, config.domain, config.crypto) if sound else Flaw.PARENT
+        if flaw is None and config.ledger.block_time(proposal.block) is None:
+            flaw = Flaw.TIME
+        if flaw is not None and original:
+            self.invalid.add(proposal.block.header.hash())
+            self._refuse(proposal.view, now)
+        return flaw is None
 
     def _take_certified(self, block: Block, now: int) -> bool:
         """Take the block of the last final view, if it comes behind its certificate."""
@@ -490,7 +502,7 @@ class Replica:
 
     def _keep_proposal(self, proposal: Proposal, now: int) -> None:
         place = self._round(proposal.view)
-        if len(place.proposals) >= 2:
+        if len(place.proposals) >= 2 or proposal.view > self.view + LOOKAHEAD:
             return
         place.proposals.append((proposal, now))
         self.blocks.setdefault(proposal.block.header.hash(), proposal.block)
@@ -509,7 +521,7 @@ class Replica:
         if place is None or place.notarized is not None or view <= self.final.view:
             return
         for proposal, arrived in place.proposals:
-            if self._is_proven(proposal) and self._is_valid(proposal, now):
+            if self._is_proven(proposal):
                 self._notarize(proposal, arrived, now)
                 if place.notarized is not None:
                     return
@@ -530,24 +542,12 @@ class Replica:
             self._ask_certificates(missing[0], missing[-1])
         return not missing
 
-    def _is_valid(self, proposal: Proposal, now: int) -> bool:
-        """Check what follows from the proposal alone; once."""
-        hash_ = proposal.block.header.hash()
-        if hash_ in self.invalid:
-            self._refuse(proposal.view, now)
-            return False
-        flaw = find_flaw(proposal, self.epoch, self.config.domain, self.config.crypto)
-        timestamp = self.config.ledger.block_time(proposal.block)
-        if flaw is not None or timestamp is None:
-            if is_original(proposal):
-                self.invalid.add(hash_)
-            self._refuse(proposal.view, now)
-            return False
-        return True
-
     def _notarize(self, proposal: Proposal, arrived: int, now: int) -> None:
         block, view = proposal.block, proposal.view
         hash_ = block.header.hash()
+        if hash_ in self.invalid:
+            self._refuse(view, now)
+            return
         parent = self._header(parent_hash(proposal))
         if parent is None:
             self.want(parent_hash(proposal))

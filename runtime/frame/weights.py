@@ -28,7 +28,8 @@ EXTRINSIC_PERCENT = 70
 """Most of a block that one extrinsic may take: what every block does must fit beside it."""
 DUTY_PERCENT = 25
 """Most of a block's weight that feeless duties may take."""
-BASE_BLOCK = Weight(500 * MICROSECOND, 0)
+BASE_BLOCK = Weight(1000 * MICROSECOND, 0)
+"""What a block of 100 validators does without extrinsics."""
 BASE_EXTRINSIC = Weight(150 * MICROSECOND, 0)
 """Signature, nonce, fee and bookkeeping of one extrinsic."""
 MAX_LENGTH = 5 * 1024 * 1024

@@ -255,7 +255,7 @@ def test_a_block_that_lies_is_refused(chain: DevChain) -> None:
     assert reason_of(chain, with_header(digest=twice)) is BlockReason.WRONG_DIGEST
     assert reason_of(chain, with_header(digest=chain.digest(leader=4))) is BlockReason.WRONG_DIGEST
     other = (*good.header.digest, Other(b"x"))
-    assert reason_of(chain, with_header(digest=other)) is BlockReason.WRONG_STATE_ROOT
+    assert reason_of(chain, with_header(digest=other)) is BlockReason.WRONG_DIGEST
     invalid = BlockReason.INVALID_EXTRINSIC
     assert reason_of(chain, forged(chain)) is BlockReason.MISSING_INHERENT
     assert reason_of(chain, forged(chain, paid)) is invalid
@@ -372,3 +372,12 @@ def test_a_genesis_header_commits_to_nothing_but_the_state() -> None:
 def test_addresses_in_a_genesis_are_ss58() -> None:
     state = genesis_state({"balances": {"balances": [[ss58_encode(NEW), "1000000000000000"]]}})
     assert storage_key("System", "Account", NEW) in state
+
+
+def test_the_time_of_a_block_is_read_from_its_first_extrinsic(chain: DevChain) -> None:
+    made = chain.make_block(transfer(chain), timestamp=12_345)
+    time, paid = made.block.extrinsics
+    assert executive.block_time(made.block) == executive.timestamp(chain.state) == 12_345
+    remark = UncheckedExtrinsic(None, encode_call("System", "remark", remark=b"")).encode()
+    for extrinsics in ((), (paid, time), (remark,), (b"",), (b"\x04\x04",), (time[:-1],)):
+        assert executive.block_time(replace(made.block, extrinsics=extrinsics)) is None

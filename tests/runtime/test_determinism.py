@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from dev_chain import OPEN, DevChain, account, keys
+from dev_chain import OPEN, DevChain, account, keys, seated
 
 from runtime.construct import CALLS
 from runtime.pallets.datanets.types import Policy
@@ -17,11 +17,11 @@ from runtime.primitives.types import Id
 
 REPLAY = """
 import sys
-from dev_chain import DevChain
+from dev_chain import DevChain, seated
 from runtime import executive
 from runtime.primitives.header import Block
 
-chain = DevChain()
+chain = DevChain(session=seated("Alice", "Bob", "Charlie", epoch_length=3))
 print(chain.genesis_hash.hex())
 for line in sys.stdin:
     block = Block.decode(bytes.fromhex(line))
@@ -95,7 +95,7 @@ def history(chain: DevChain) -> list[bytes]:
 
 @pytest.fixture(scope="module")
 def replayed() -> tuple[DevChain, list[bytes]]:
-    chain = DevChain()
+    chain = DevChain(session=seated("Alice", "Bob", "Charlie", epoch_length=3))
     return chain, history(chain)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from dev_chain import next_claim
 
 from node.client.signing import KeyPair, from_uri
 from runtime import construct, executive
@@ -14,7 +15,7 @@ from runtime.pallets.attribution.types import Opening
 from runtime.pallets.datanets.types import Policy
 from runtime.pallets.inference.pallet import ownership_message
 from runtime.pallets.models.types import Artifact, DatanetVersion, Roots
-from runtime.primitives.digest import ENGINE_ID, PreDigest
+from runtime.primitives.digest import pre_digest_item
 from runtime.primitives.errors import InvalidTransaction
 from runtime.primitives.extrinsic import (
     Extensions,
@@ -23,9 +24,8 @@ from runtime.primitives.extrinsic import (
     UncheckedExtrinsic,
     signing_payload,
 )
-from runtime.primitives.header import Header, PreRuntime
+from runtime.primitives.header import Header
 from runtime.primitives.keys import ss58_encode
-from runtime.primitives.scale import encode
 from runtime.primitives.types import Id
 from runtime.protocols import merkle, receipt, report, voucher
 from runtime.protocols.batch import Entry, leaves, summarise
@@ -66,12 +66,12 @@ class Chain:
         return self.runtime.system.block_hash[0]
 
     def block(self, *extrinsics: bytes) -> None:
-        pre = PreDigest(0, self.header.number + 1, 0, 0, bytes(64), bytes(80), bytes(32))
+        claim = next_claim(self.runtime, self.header)
         built = executive.build_block(
             self.header,
             self.state,
             timestamp=1000 * (self.header.number + 1),
-            digest=(PreRuntime(ENGINE_ID, encode(PreDigest, pre)),),
+            digest=(pre_digest_item(claim),),
             candidates=extrinsics,
             full=lambda: False,
         )

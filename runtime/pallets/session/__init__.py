@@ -1,5 +1,6 @@
-"""Session: the validator set and randomness."""
+"""Session: the validator sets of the epochs, their keys, and randomness."""
 
-from runtime.pallets.session.pallet import Session, Validator
+from runtime.pallets.session.pallet import Session
+from runtime.pallets.session.types import Validator
 
 __all__ = ["Session", "Validator"]

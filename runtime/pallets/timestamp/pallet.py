@@ -26,7 +26,9 @@ class Timestamp(Pallet, index=1):
     Error = Error
 
     minimum_period: Const[Moment] = constant(
-        500, doc="Milliseconds by which the time rises at least; half the block time."
+        50,
+        doc="Milliseconds by which the time rises at least; the pace of a chain is in its "
+        "specification.",
     )
 
     now: StorageValue[Moment] = value(default=0, doc="Time of the block, milliseconds since 1970.")

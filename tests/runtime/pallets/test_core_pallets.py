@@ -13,7 +13,6 @@ from runtime.pallets.sudo.pallet import Error as SudoError
 from runtime.pallets.sudo.pallet import Sudid
 from runtime.pallets.system.pallet import BLOCK_HASH_COUNT, KilledAccount, NewAccount, Remarked
 from runtime.pallets.timestamp.pallet import Error as TimestampError
-from runtime.primitives.digest import PreDigest
 from runtime.primitives.errors import BlockReason, InvalidBlock, InvariantViolation
 from runtime.primitives.hashing import blake2_256
 from runtime.primitives.types import Id
@@ -99,8 +98,8 @@ def test_a_nonce_survives_its_account(chain: DevChain) -> None:
 def test_the_time_rises_by_the_minimum_period(chain: DevChain) -> None:
     chain.make_block(timestamp=5000)
     assert chain.runtime.timestamp.now.get() == 5000
-    chain.assert_refused(TimestampError.TOO_EARLY, Unsigned(), "Timestamp", "set", now=5499)
-    chain.call(Unsigned(), "Timestamp", "set", now=5500)
+    chain.assert_refused(TimestampError.TOO_EARLY, Unsigned(), "Timestamp", "set", now=5049)
+    chain.call(Unsigned(), "Timestamp", "set", now=5050)
     for origin in ("Alice", ROOT):
         chain.assert_refused(DispatchError.BAD_ORIGIN, origin, "Timestamp", "set", now=9000)
 
@@ -120,7 +119,7 @@ def test_each_block_mixes_its_leaders_randomness_in(chain: DevChain) -> None:
 def test_randomness_is_kept_for_a_bounded_time(chain: DevChain) -> None:
     session = chain.runtime.session
     session.mixes.insert(1, bytes(32))
-    session.open_block(601, PreDigest(0, 1, 0, 0, bytes(64), bytes(80), bytes(32)))
+    session.open_block(601, chain.claim())
     assert session.mixes.get(1) is None
     assert session.mixes.get(601) is not None
 

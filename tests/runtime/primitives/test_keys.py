@@ -6,7 +6,7 @@ import sr25519
 from coincurve import PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
-from nacl.bindings import crypto_sign, crypto_sign_seed_keypair
+from nacl.bindings import crypto_core_ed25519_add, crypto_sign, crypto_sign_seed_keypair
 
 from runtime.primitives import keys
 from runtime.primitives.hashing import blake2_256
@@ -103,6 +103,32 @@ def test_a_key_of_small_order_signs_nothing(key):
     signature = BASE_POINT + (1).to_bytes(32, "little")
     for attempt in range(64):
         assert not verify_ed25519(bytes.fromhex(key), bytes((attempt,)), signature)
+
+
+def test_a_point_of_the_group_is_a_key():
+    public, _ = signed("ed25519")
+    assert keys.is_ed25519_key(public)
+    assert keys.is_ed25519_key(BASE_POINT)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *small_orders,
+        "f0ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",  # y = p + 3
+        "0200000000000000000000000000000000000000000000000000000000000000",  # not on the curve
+        "5866666666666666666666666666666666666666666666666666666666666666" + "00",
+        "",
+    ],
+)
+def test_other_points_are_no_keys(key):
+    assert not keys.is_ed25519_key(bytes.fromhex(key))
+
+
+def test_a_point_of_mixed_order_is_no_key():
+    mixed = crypto_core_ed25519_add(BASE_POINT, bytes.fromhex(small_orders[1]))
+    assert mixed != BASE_POINT
+    assert not keys.is_ed25519_key(mixed)
 
 
 @pytest.mark.parametrize("point", small_orders)

@@ -14,7 +14,16 @@ from pathlib import Path
 
 import protocol_samples as samples
 
+from runtime.primitives.digest import (
+    Authority,
+    NextEpoch,
+    PreDigest,
+    next_epoch_item,
+    pre_digest_item,
+)
 from runtime.primitives.hashing import blake2_256
+from runtime.primitives.header import DigestItem
+from runtime.primitives.leaders import leader_of
 from runtime.primitives.scale import encode
 from runtime.protocols import receipt as receipts
 from runtime.protocols import voucher as vouchers
@@ -59,8 +68,10 @@ from runtime.protocols.records import (
 )
 from runtime.protocols.report import QueryCode, report_bytes, report_hash
 from runtime.protocols.scoring import pack_codes, score
+from runtime.protocols.session_keys import ownership_message
 from runtime.protocols.settlement import Payment, split
 from runtime.protocols.split_parameters import DEFAULT_SPLIT, SplitParameters
+from runtime.protocols.vote_weights import vote_weights
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "conformance.json"
 RECORDS = (
@@ -77,6 +88,7 @@ def formats() -> Iterator[tuple[str, bytes]]:
     yield from _session()
     yield from _attribution()
     yield from _money()
+    yield from _agreement()
 
 
 def vectors() -> dict[str, dict[str, str | int]]:
@@ -167,6 +179,17 @@ def _money() -> Iterator[tuple[str, bytes]]:
     yield "price", encode(Price, Price(10, 30, 20))
     yield "split.parameters", encode(SplitParameters, DEFAULT_SPLIT)
     yield "split.payments", encode(tuple[Payment, ...], split(samples.SETTLEMENT))
+
+
+def _agreement() -> Iterator[tuple[str, bytes]]:
+    claim = PreDigest(7, 41, 39, 3, b"\x41" * 64, b"\x42" * 80, b"\x43" * 32, b"\xff\x7f")
+    weights = vote_weights([5 * 10**n for n in range(9, 27)])
+    members = tuple(Authority(bytes((n,)) * 32, w) for n, w in enumerate(weights))
+    yield "digest.claim", encode(DigestItem, pre_digest_item(claim))
+    announced = NextEpoch(8, members, b"\x44" * 32)
+    yield "digest.next_epoch", encode(DigestItem, next_epoch_item(announced))
+    yield "leaders", bytes(leader_of(b"\x44" * 32, view, weights) for view in range(1, 65))
+    yield "session_key.ownership", ownership_message(samples.GENESIS, b"\x45" * 32)
 
 
 def main() -> None:
