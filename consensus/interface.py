@@ -61,6 +61,9 @@ class Application(Protocol):
     def block_time(self, block: Block) -> int | None:
         """Read the time (unix ms) that a block sets; None where it sets none. Pure."""
 
+    def is_whole(self, block: Block) -> bool:
+        """Tell whether the header commits to exactly these extrinsics. Pure."""
+
     async def build(
         self,
         parent: bytes,

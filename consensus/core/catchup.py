@@ -94,7 +94,11 @@ class CatchUp:
         if block_hash != self._executing:
             return
         self._executing = None
-        if verdict is Verdict.INVALID:
+        block = self._blocks.get(block_hash)
+        if verdict is Verdict.INVALID and block and not self._ledger.is_whole(block):
+            del self._blocks[block_hash]
+            self._ask(BlocksRequest((block_hash,)))
+        elif verdict is Verdict.INVALID:
             self.failed = f"block 0x{block_hash.hex()} is final, but does not execute here"
             self.done = True
         elif verdict is Verdict.VALID:

@@ -29,6 +29,9 @@ class Ledger(Protocol):
     def block_time(self, block: Block) -> int | None:
         """Read the time that a block sets; None where it sets none."""
 
+    def is_whole(self, block: Block) -> bool:
+        """Tell whether the header commits to exactly these extrinsics."""
+
     def justification(self, block_hash: bytes) -> bytes | None:
         """Read the finality proof stored for exactly this block."""
 

@@ -212,7 +212,7 @@ class Replica:
 
     def allow_signing(self, now: int) -> None:
         """Start to vote: what waited for it is tried now."""
-        if self.me is None or self.signing:
+        if self.me is None or self.signing or self.stopped:
             return
         self.signing = True
         self._arm(now)
@@ -475,11 +475,11 @@ class Replica:
         flaw there gives the view up. Anything else may have been changed on the way.
         """
         original = is_original(proposal)
-        if not is_whole(proposal):
+        if not (is_whole(proposal) and self.config.ledger.is_whole(proposal.block)):
             self._do(Penalise(peer, Fault.BAD_PROPOSAL, f"changed, for view {proposal.view}"))
             return False
         attached = [c for c in (proposal.parent, *proposal.nullifications) if c is not None]
-        sound = all(self.take_certificate(peer, c, now) for c in attached)
+        sound = all(self.take_certificate(peer, c, now, attached=True) for c in attached)
         epoch, config = self.epoch, self.config
         flaw = find_flaw(proposal, epoch, config.domain, config.crypto) if sound else Flaw.PARENT
         if flaw is None and config.ledger.block_time(proposal.block) is None:
@@ -494,6 +494,8 @@ class Replica:
         certificate = self._finalizing
         hash_ = block.header.hash()
         if certificate is None or certificate.block_hash != hash_ or hash_ in self.blocks:
+            return False
+        if not self.config.ledger.is_whole(block):
             return False
         self.wanted.pop(hash_, None)
         self.blocks[hash_] = block
@@ -658,9 +660,9 @@ class Replica:
                     self._execute(block)
 
     def add_block(self, block: Block, now: int) -> bool:
-        """Take a block that was asked for; False where nobody asked."""
+        """Take a block that was asked for; False where nobody asked, or its body is another's."""
         hash_ = block.header.hash()
-        if hash_ not in self.wanted:
+        if hash_ not in self.wanted or not self.config.ledger.is_whole(block):
             return False
         del self.wanted[hash_]
         self.blocks[hash_] = block
@@ -794,14 +796,22 @@ class Replica:
 
     # --- R3: certificates -----------------------------------------------------------------
 
-    def take_certificate(self, peer: Peer, certificate: Certificate, now: int) -> bool:
-        """Take a certificate from somebody else; False where it does not hold."""
+    def take_certificate(
+        self, peer: Peer, certificate: Certificate, now: int, *, attached: bool = False
+    ) -> bool:
+        """Take a certificate from somebody else; False where it does not hold.
+
+        attached: it stands in a proposal, whose header names its signers, so that another one of
+        the same subject does not speak for it.
+        """
         if certificate.kind > FINALIZE:
             return False
         kind = VoteKind(certificate.kind)
         held = self.certificates.get(kind, certificate.view)
-        if held is not None and held.subject() == certificate.subject():
+        if certificate == held:
             return True
+        if held is not None and held.subject() == certificate.subject():
+            return not attached or self._holds(certificate)
         if certificate.view < self.final.view and held is None:
             return self._holds(certificate)
         if not self._holds(certificate):
