@@ -2,74 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable
 
+from consensus.core.evidence import Evidence
+from consensus.core.pace import Pace
+from consensus.core.validators import Epoch, ValidatorSet
 from consensus.core.votes import VoteDomain
-from consensus.interface import AgreementSettings, Authority
+from consensus.engine.engine import Engine
+from consensus.engine.folder import LogFolder
+from consensus.interface import AgreementSettings
 from consensus.session_key import SessionKey
-from consensus.signing_record import SigningRecord
-from consensus.solo import SoloAuthority, SoloObserver
 from genesis.spec import ChainSpec, InvalidChainSpec
-from node.errors import NodeError
-from node.native_runtime import MINIMUM_PERIOD_MS
+from node.log import Log
+from node.native_runtime import MINIMUM_PERIOD_MS, NativeRuntime
 from node.paths import ChainPaths
-from runtime.construct import Runtime
-from runtime.state.overlay import Overlay
+from runtime.state.store import MemoryState
 
-EPOCH_ZERO_SEED = bytes(32)
-"""The chain's randomness before the first block."""
+_log = Log("consensus")
 
 
 def agreement_settings(spec: ChainSpec, genesis_hash: bytes) -> AgreementSettings:
     """Read what all members know: the first validator set stands in the state of block 0.
 
-    Raises InvalidChainSpec where the chain has no validators, or more than this release runs.
+    Raises InvalidChainSpec where the chain has no validators.
     """
-    entries = _Entries(spec.genesis_entries())
-    validators = Runtime(Overlay(entries)).session.validators.get()
-    if len(validators) != 1:
-        raise InvalidChainSpec(
-            f"chain {spec.id} starts with {len(validators)} validators; the solo engine runs "
-            "chains with exactly one"
-        )
+    first = NativeRuntime().current_epoch(MemoryState(spec.genesis_entries()))
+    if not first.authorities:
+        raise InvalidChainSpec(f"chain {spec.id} has no validators: nobody could make a block")
+    pace = spec.consensus
     return AgreementSettings(
         genesis_hash=genesis_hash,
-        authorities=tuple(Authority(v.consensus_key, v.stake) for v in validators),
-        seed=EPOCH_ZERO_SEED,
-        fork_id=spec.consensus.fork_id,
-        block_interval_ms=spec.consensus.block_interval_ms,
+        epoch=Epoch(first.epoch, ValidatorSet(first.authorities), first.seed, genesis_hash, 0),
+        fork_id=pace.fork_id,
+        pace=Pace(
+            block_interval=pace.block_interval_ms,
+            delta=pace.delta_ms,
+            execution=max(pace.delta_ms, pace.block_interval_ms // 2),
+        ),
         minimum_period_ms=MINIMUM_PERIOD_MS,
     )
 
 
 def open_agreement(
-    settings: AgreementSettings, paths: ChainPaths, key_seed: bytes | None, *, make_record: bool
-) -> SoloAuthority | SoloObserver:
-    """Make the engine: an authority where there is a key, else an observer.
+    settings: AgreementSettings,
+    paths: ChainPaths,
+    key_seed: bytes | None,
+    *,
+    init_log: bool,
+    listen: bool = True,
+    report: Callable[[Evidence], None],
+) -> Engine:
+    """Make the engine: of a validator where there is a key, else of a node that follows.
 
-    Raises SigningRefused where the record of earlier signatures is absent (unless it may be made),
-    damaged or in use; NodeError where the key is not the authority's.
+    init_log: the key never signed on this chain, so it may begin a log in epoch 0; listen: wait
+    for a double of this key before it signs again. Raises SigningRefused where another process
+    signs with the key's logs.
     """
     if key_seed is None:
-        return SoloObserver(settings)
+        return Engine(settings, tell=_tell, report=report)
     domain = VoteDomain(settings.genesis_hash, settings.fork_id)
-    record = SigningRecord.open(paths.signing_record, domain, make=make_record)
-    try:
-        return SoloAuthority(settings, SessionKey(key_seed), record)
-    except ValueError as error:
-        record.close()
-        raise NodeError(f"{error}; use the authority's key, or run without --validator") from error
+    folder = LogFolder.open(paths.consensus, domain, init_log=init_log)
+    return Engine(
+        settings,
+        key=SessionKey(key_seed),
+        folder=folder,
+        listen=listen,
+        tell=_tell,
+        report=report,
+    )
 
 
-class _Entries:
-    """A mapping that can be read like a state."""
-
-    def __init__(self, entries: Mapping[bytes, bytes]) -> None:
-        self._entries = entries
-
-    def get(self, key: bytes) -> bytes | None:
-        return self._entries.get(key)
-
-    def iterate(self, prefix: bytes, after: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:
-        keys = sorted(k for k in self._entries if k.startswith(prefix))
-        return ((k, self._entries[k]) for k in keys if after is None or k > after)
+def _tell(phrase: str, fields: dict[str, object]) -> None:
+    _log.warning(phrase, **fields)

@@ -80,11 +80,16 @@ class NodeApplication:
         self.best = chain.best
         self.finalized = chain.finalized
         self.header = chain.header
+        self.block = chain.block
         self.justification = chain.justification
+        self.boundary = chain.boundary
+        self.block_time = runtime.block_time
+        self.is_whole = runtime.is_whole
 
-    def timestamp(self, block_hash: bytes) -> int:
-        """Read the time (ms) that a known block set; 0 at genesis."""
-        return self._runtime.timestamp(self._chain.state_at(block_hash))
+    def block_hash(self, number: int) -> bytes | None:
+        """Find the finalised block of a number."""
+        final = self._chain.finalized().number
+        return self._chain.block_hash(number) if number <= final else None
 
     async def build(
         self,
@@ -135,7 +140,7 @@ class NodeApplication:
         self._chain.set_best(block_hash)
         self._follow(before)
 
-    async def finalize(self, block_hash: bytes, proof: bytes) -> None:
+    async def finalize(self, block_hash: bytes, proof: bytes | None) -> None:
         """Make a block and its ancestors final; on the disk before this returns."""
         started = time.perf_counter()
         way = self._chain.route(self._chain.finalized().hash, block_hash).enacted

@@ -1,4 +1,4 @@
-"""Why the blob store refuses."""
+"""Why the blob store, or the exchange with peers, refuses."""
 
 from __future__ import annotations
 
@@ -21,6 +21,10 @@ class BlobReason(Enum):
     ABSENT = "the blob is not here, or not complete"
     RANGE = "the range begins behind the end of the blob"
     DISK = "the node's disk takes no more; try another node"
+    NO_PEERS = "the blob is not here and the node has no peers to ask; try another node or later"
+    NOBODY = "neither this node nor a peer of it gives the blob now; try later, or upload it again"
+    LATE = "the node is fetching the blob from its peers; ask again"
+    BUSY = "the node is fetching too many blobs for others; try later"
 
 
 class BlobRefusal(Refusal):

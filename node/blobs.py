@@ -2,6 +2,8 @@
 
     <root>/<first byte of the hash>/<hash>      complete blobs
     <root>/uploads/<hash>                       bytes received so far, in order
+    <root>/fetches/<hash>                       chunks fetched from peers, in any order
+    <root>/lists/<hash>                         hashes of a complete blob's chunks
 
 Only hashes that the chain declares are taken, with the size it declares. All methods may be
 called from any thread; a folder belongs to one process.
@@ -23,6 +25,8 @@ from node.blob_errors import BlobReason, BlobRefusal
 
 CHUNK_BYTES = 1 << 20
 UPLOADS = "uploads"
+FETCHES = "fetches"
+LISTS = "lists"
 STRIPES = 64
 """Locks: two writes to one blob take turns, as do a few others by chance."""
 
@@ -59,12 +63,29 @@ class BlobStore:
         self._guard = threading.Lock()
         self._locks = tuple(threading.Lock() for _ in range(STRIPES))
         self._digests: OrderedDict[bytes, tuple[int, hashlib.blake2b]] = OrderedDict()
-        (root / UPLOADS).mkdir(parents=True, exist_ok=True)
+        for folder in (UPLOADS, FETCHES, LISTS):
+            (root / folder).mkdir(parents=True, exist_ok=True)
         self._used = sum(path.stat().st_size for path in self._all_files())
+        self._count = sum(1 for _ in self._complete_files())
+
+    @property
+    def root(self) -> Path:
+        """The folder of the store."""
+        return self._root
+
+    @property
+    def limits(self) -> BlobLimits:
+        """What the store takes at most."""
+        return self._limits
+
+    @property
+    def count(self) -> int:
+        """The number of complete blobs."""
+        return self._count
 
     @property
     def used_bytes(self) -> int:
-        """The bytes on disk, complete or not."""
+        """The bytes on disk, complete or not; of a blob that is being fetched all of them."""
         return self._used
 
     def status(self, blob_hash: bytes) -> BlobStatus | None:
@@ -78,6 +99,15 @@ class BlobStore:
             return None
         return BlobStatus(size_declared, _size(self._upload(blob_hash)), complete=False)
 
+    def declared_size(self, blob_hash: bytes) -> int:
+        """Return the size of a blob that may be stored; raises BlobRefusal."""
+        size = self._declared(blob_hash)
+        if size is None:
+            raise BlobRefusal(BlobReason.UNDECLARED)
+        if size > self._limits.blob_bytes:
+            raise BlobRefusal(BlobReason.TOO_LARGE)
+        return size
+
     def put(self, blob_hash: bytes, offset: int, data: bytes) -> None:
         """Take the chunk at the end of what was received; the last one makes the blob visible.
 
@@ -86,11 +116,7 @@ class BlobStore:
         """
         if not 0 < len(data) <= CHUNK_BYTES:
             raise BlobRefusal(BlobReason.CHUNK_SIZE)
-        size = self._declared(blob_hash)
-        if size is None:
-            raise BlobRefusal(BlobReason.UNDECLARED)
-        if size > self._limits.blob_bytes:
-            raise BlobRefusal(BlobReason.TOO_LARGE)
+        size = self.declared_size(blob_hash)
         if offset < 0 or offset + len(data) > size:
             raise BlobRefusal(BlobReason.TOO_LONG, f"the declared size is {size} bytes")
         with self._lock_of(blob_hash):
@@ -101,7 +127,7 @@ class BlobStore:
                 return
             if offset != received:
                 raise BlobRefusal(BlobReason.WRONG_OFFSET, f"the next chunk begins at {received}")
-            self._reserve(blob_hash, received, len(data))
+            self._reserve(received, len(data))
             self._append(blob_hash, received, data)
             if received + len(data) == size:
                 self._complete(blob_hash)
@@ -133,23 +159,60 @@ class BlobStore:
         for path in list(self._all_files()):
             blob_hash = bytes.fromhex(path.name)
             with self._lock_of(blob_hash):
-                if self._declared(blob_hash) is None and path.exists():
-                    freed += path.stat().st_size
-                    path.unlink()
+                if self._declared(blob_hash) is None:
+                    freed += self._remove(path)
                     self._digests.pop(blob_hash, None)
-        with self._guard:
-            self._used -= freed
+        for path in (self._root / LISTS).iterdir():
+            if is_blob(path) and self.path(bytes.fromhex(path.name)) is None:
+                path.unlink(missing_ok=True)
         return freed
 
-    def _reserve(self, blob_hash: bytes, received: int, length: int) -> None:
+    def discard(self, blob_hash: bytes) -> None:
+        """Delete a complete blob whose bytes the disk has spoilt."""
+        with self._lock_of(blob_hash):
+            self._remove(self._path(blob_hash))
+
+    def reserve(self, length: int) -> None:
+        """Count bytes that will be written into the folder; raises BlobRefusal(QUOTA)."""
         with self._guard:
             if self._used + length > self._limits.total_bytes:
                 raise BlobRefusal(BlobReason.QUOTA)
-            if not received:
-                uploads = sum(1 for _ in (self._root / UPLOADS).iterdir())
-                if uploads >= self._limits.uploads:
-                    raise BlobRefusal(BlobReason.UPLOADS)
             self._used += length
+
+    def release(self, length: int) -> None:
+        """Count bytes that are there no more."""
+        with self._guard:
+            self._used -= length
+
+    def admit(self, blob_hash: bytes, file: Path) -> None:
+        """Make a reserved file of exactly these bytes, synced and checked, the complete blob."""
+        path = self._path(blob_hash)
+        with self._lock_of(blob_hash):
+            self._remove(self._upload(blob_hash))
+            self._digests.pop(blob_hash, None)
+            if path.exists():
+                self._remove(file)
+            else:
+                self._show(file, path)
+
+    def _remove(self, path: Path) -> int:
+        """Delete a file of the store, if it is there, under its lock; returns the bytes freed."""
+        if not path.exists():
+            return 0
+        size = path.stat().st_size
+        path.unlink()
+        with self._guard:
+            self._used -= size
+            self._count -= path.parent.name not in (UPLOADS, FETCHES)
+        return size
+
+    def _reserve(self, received: int, length: int) -> None:
+        self.reserve(length)
+        if not received:
+            uploads = sum(1 for _ in (self._root / UPLOADS).iterdir())
+            if uploads >= self._limits.uploads:
+                self.release(length)
+                raise BlobRefusal(BlobReason.UPLOADS)
 
     def _append(self, blob_hash: bytes, received: int, data: bytes) -> None:
         upload = self._upload(blob_hash)
@@ -160,8 +223,7 @@ class BlobStore:
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
-            with self._guard:
-                self._used -= len(data)
+            self.release(len(data))
             if upload.exists():
                 os.truncate(upload, received)
             full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -193,13 +255,15 @@ class BlobStore:
         upload, path = self._upload(blob_hash), self._path(blob_hash)
         known = self._digests.pop(blob_hash, None)
         if known is None or known[1].digest() != blob_hash:
-            size = _size(upload)
-            upload.unlink()
-            with self._guard:
-                self._used -= size
+            self._remove(upload)
             raise BlobRefusal(BlobReason.WRONG_HASH)
+        self._show(upload, path)
+
+    def _show(self, file: Path, path: Path) -> None:
         path.parent.mkdir(exist_ok=True)
-        upload.replace(path)
+        file.replace(path)
+        with self._guard:
+            self._count += 1
         for folder in (path.parent, self._root):
             _sync(folder)
 
@@ -214,14 +278,15 @@ class BlobStore:
         return self._root / UPLOADS / blob_hash.hex()
 
     def _complete_files(self) -> Iterator[Path]:
-        return filter(_is_blob, self._root.glob("[0-9a-f][0-9a-f]/*"))
+        return filter(is_blob, self._root.glob("[0-9a-f][0-9a-f]/*"))
 
     def _all_files(self) -> Iterator[Path]:
         yield from self._complete_files()
-        yield from filter(_is_blob, (self._root / UPLOADS).iterdir())
+        for folder in (UPLOADS, FETCHES):
+            yield from filter(is_blob, (self._root / folder).iterdir())
 
 
-def _is_blob(path: Path) -> bool:
+def is_blob(path: Path) -> bool:
     """Tell a blob from what somebody else put into the folder."""
     return _NAME.fullmatch(path.name) is not None
 

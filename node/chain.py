@@ -1,5 +1,6 @@
 """The chain: the only writer. Unfinalised blocks live in memory, final ones on the disk.
 
+An executed block is written to the disk too, unsynced, so that a restart finds it again.
 `build`, `execute` and `finalize` run in one worker thread and take turns. Everything else is a
 plain method; the reads may be called from any thread and never wait for an execution.
 """
@@ -16,18 +17,26 @@ import trio
 from consensus.interface import BlockRef
 from node.chain_events import BestChanged, ChainEvent, Events, Finalized, NewBlock
 from node.chain_reads import ChainReads
+from node.chain_restart import load_unfinalised, store_unfinalised
 from node.errors import UnknownBlock
 from node.fork_tree import Executed, ForkTree, layer
+from node.log import Log
 from node.runtime_interface import Built, Outcome, RuntimeInterface
-from node.storage.blocks import FinalBlock, commit
+from node.storage.blocks import read_kept
+from node.storage.commit import FinalBlock, add_proof, commit
+from node.storage.layout import unfinalised_key
 from node.storage.leveldb import Database
-from node.storage.opening import Heads, load_heads
-from node.storage.pruning import Pruning
+from node.storage.opening import Heads, load_heads, read_heads
+from node.storage.pruning import Kept, Pruning
+from node.storage.staging import Staging
 from node.storage.states import FlatState
+from node.storage.switching import begin_switch, finish_switch
+from runtime.primitives.digest import find_next_epoch
 from runtime.primitives.header import Block, DigestItem, Header
 from runtime.state.store import State
 
 T = TypeVar("T")
+_log = Log("chain")
 
 
 class Genesis(Protocol):
@@ -44,13 +53,13 @@ class Chain(ChainReads):
         self, db: Database, heads: Heads, runtime: RuntimeInterface, pruning: Pruning
     ) -> None:
         state = FlatState(db.snapshot(), heads.state_root)
-        super().__init__(db, heads, ForkTree(heads.finalized, state))
+        super().__init__(db, heads, ForkTree(heads.finalized, state), pruning)
         self._runtime = runtime
-        self._pruning = pruning
         self._events = Events()
         self._turn = trio.Lock()
         self._thread = trio.CapacityLimiter(1)
         self._last_built: Executed | None = None
+        load_unfinalised(db, self._tree)
 
     @classmethod
     def open(
@@ -62,6 +71,8 @@ class Chain(ChainReads):
     ) -> Chain:
         """Open a chain's folder, made with the genesis block where it is new.
 
+        Every start may choose another pruning: `kept` says what is readable from when.
+
         Raises StorageLocked where another process has it, WrongDatabase where it is of another
         chain, StorageFailure where it cannot be read.
         """
@@ -69,6 +80,7 @@ class Chain(ChainReads):
         db = Database(path)
         try:
             heads = load_heads(db, spec.genesis_entries(), runtime, pruning)
+            _tell_pruning(heads, pruning)
             return cls(db, heads, runtime, pruning)
         except BaseException:
             db.close()
@@ -127,6 +139,7 @@ class Chain(ChainReads):
                 outcome = await self._work(partial(self._runtime.apply_block, header, state, block))
                 executed = _executed(block, outcome, state)
             self._last_built = None
+            await self._work(partial(store_unfinalised, self._db, executed))
             with self._lock:
                 self._tree.add(executed)
         self._events.publish(NewBlock(ref.hash, block.header.parent_hash))
@@ -142,34 +155,76 @@ class Chain(ChainReads):
         if changed:
             self._events.publish(BestChanged(block_hash))
 
-    async def finalize(self, block_hash: bytes, proof: bytes) -> None:
+    async def finalize(self, block_hash: bytes, proof: bytes | None) -> None:
         """Make a block and its ancestors final in one synced batch, and drop dead forks.
 
-        Does nothing for a block that is final already. Raises UnknownBlock, StorageFull or
+        proof: of this very block, None for an ancestor of one that is proven. A block that is final
+        already only takes the proof that it lacks. Raises UnknownBlock, StorageFull or
         StorageFailure; after the last two the last finalised block is what it was before.
         """
         async with self._turn:
             if self.is_finalized(block_hash):
+                await self._prove(block_hash, proof)
                 return
             with self._lock:
                 path = self._tree.path(block_hash)
+                dead = self._tree.left_behind(block_hash)
             blocks = [_final(executed, block_hash, proof) for executed in path]
-            oldest = await self._work(
-                partial(commit, self._db, blocks, self._pruning, self.oldest_state)
+            gone = {unfinalised_key(e.number, e.hash): None for e in (*path, *dead)}
+            kept = await self._work(
+                partial(commit, self._db, blocks, self._pruning, self.kept, gone)
             )
-            self._advance(path[-1], oldest, tuple(block.hash for block in blocks))
+            hashes = tuple(block.hash for block in blocks)
+            self._advance(path[-1], kept, Finalized(hashes, tuple(e.hash for e in dead)))
 
-    def _advance(self, head: Executed, oldest: int, hashes: tuple[bytes, ...]) -> None:
+    async def adopt(self) -> BlockRef:
+        """Make the staged state's block the last finalised one, whatever was there before.
+
+        Raises StorageFailure where the staged state is not complete.
+        """
+        async with self._turn:
+            await self._work(partial(begin_switch, self._db))
+            await self._work(partial(finish_switch, self._db))
+            heads = read_heads(self._db)
+            state = FlatState(self._db.snapshot(), heads.state_root)
+            with self._lock:
+                dead = tuple(executed.hash for executed in self._tree)
+                self._tree = ForkTree(heads.finalized, state)
+                self._best, self.kept, self._last_built = heads.finalized, heads.kept, None
+        self._events.publish(BestChanged(heads.finalized.hash))
+        self._events.publish(Finalized((heads.finalized.hash,), dead))
+        return heads.finalized
+
+    async def write_history(self, job: Callable[[Database], None]) -> None:
+        """Let a job write blocks below the last finalised one; it takes its turn with the rest."""
+        async with self._turn:
+            await self._work(partial(job, self._db))
+            kept = read_kept(self._db)
+            with self._lock:
+                self.kept = kept
+
+    def staging(self) -> Staging:
+        """Return the area where a state is put together before `adopt`."""
+        return Staging(self._db)
+
+    async def _prove(self, block_hash: bytes, proof: bytes | None) -> None:
+        header = self.header(block_hash)
+        if proof is None or header is None or self.justification(block_hash) is not None:
+            return
+        if header.number >= self.kept.bodies or find_next_epoch(header.digest) is not None:
+            await self._work(partial(add_proof, self._db, block_hash, proof))
+
+    def _advance(self, head: Executed, kept: Kept, event: Finalized) -> None:
         state = FlatState(self._db.snapshot(), head.update.root)
         with self._lock:
-            self._tree, pruned = self._tree.advance(head.ref, state)
-            self.oldest_state = oldest
+            self._tree = self._tree.advance(head.ref, state)
+            self.kept = kept
             moved = self._best.hash != head.hash and self._best.hash not in self._tree
             if moved:
                 self._best = head.ref
         if moved:
             self._events.publish(BestChanged(head.hash))
-        self._events.publish(Finalized(hashes, pruned))
+        self._events.publish(event)
 
     def _parent(self, block_hash: bytes) -> tuple[Header, State]:
         with self._lock:
@@ -189,7 +244,18 @@ def _executed(block: Block, outcome: Outcome, state: State) -> Executed:
     return Executed(block.header.hash(), block, outcome.changes, outcome.update, layered)
 
 
-def _final(executed: Executed, proven: bytes, proof: bytes) -> FinalBlock:
+def _tell_pruning(heads: Heads, pruning: Pruning) -> None:
+    if heads.pruned_with is not None:
+        _log.info(
+            "pruning changed",
+            before=heads.pruned_with,
+            now=pruning.text,
+            states_from=heads.kept.states,
+            bodies_from=heads.kept.bodies,
+        )
+
+
+def _final(executed: Executed, proven: bytes, proof: bytes | None) -> FinalBlock:
     return FinalBlock(
         hash=executed.hash,
         header=executed.block.header,

@@ -10,14 +10,18 @@ from node.errors import StatePruned, UnknownBlock
 from node.fork_tree import Executed, ForkTree
 from node.storage.blocks import (
     read_body,
+    read_boundary,
     read_canonical,
     read_header,
-    read_oldest_state,
+    read_kept,
     read_place,
     read_proof,
 )
+from node.storage.commit import read_proven
+from node.storage.filling import is_incomplete
 from node.storage.leveldb import Database
 from node.storage.opening import Heads
+from node.storage.pruning import Pruning
 from node.storage.states import historic
 from runtime.primitives.header import Block, Header
 from runtime.state.store import State
@@ -34,13 +38,19 @@ class Route:
 class ChainReads:
     """What anybody may ask of the chain."""
 
-    def __init__(self, db: Database, heads: Heads, tree: ForkTree) -> None:
+    def __init__(self, db: Database, heads: Heads, tree: ForkTree, pruning: Pruning) -> None:
         self._db = db
+        self._pruning = pruning
         self._tree = tree
         self._best = heads.finalized
         self._lock = threading.RLock()
         self.genesis_hash = heads.genesis_hash
-        self.oldest_state = heads.oldest_state
+        self.kept = heads.kept
+
+    @property
+    def oldest_state(self) -> int:
+        """The oldest finalised block whose state is kept."""
+        return self.kept.states
 
     def best(self) -> BlockRef:
         """Name the tip."""
@@ -61,7 +71,7 @@ class ChainReads:
         return executed.block.header if executed else read_header(self._db, block_hash)
 
     def block(self, block_hash: bytes) -> Block | None:
-        """Read a known block."""
+        """Read a known block; None too where only its body is missing, pruned or not yet there."""
         executed = self._unfinalised(block_hash)
         if executed:
             return executed.block
@@ -81,6 +91,31 @@ class ChainReads:
     def justification(self, block_hash: bytes) -> bytes | None:
         """Read the finality proof that was given for exactly this block."""
         return read_proof(self._db, block_hash)
+
+    def latest_proven(self) -> tuple[Header, bytes] | None:
+        """Read the last finalised block that has a proof of its own, with the proof.
+
+        None where nothing but the genesis block is final.
+        """
+        return read_proven(self._db.snapshot())
+
+    def boundary(self, epoch: int) -> bytes | None:
+        """Find the finalised block that ended an epoch: its header announces the next one."""
+        return read_boundary(self._db, epoch)
+
+    def executed(self, block_hash: bytes) -> bool:
+        """Tell whether what a block does is part of a state here; it need not be final."""
+        return self.header(block_hash) is not None
+
+    @property
+    def is_backfilling(self) -> bool:
+        """Whether blocks below a fetched state are still missing."""
+        return is_incomplete(self._db)
+
+    @property
+    def pruning(self) -> Pruning:
+        """What of the past is kept."""
+        return self._pruning
 
     def is_finalized(self, block_hash: bytes) -> bool:
         """Tell whether a block is final."""
@@ -107,7 +142,7 @@ class ChainReads:
         header = read_header(snapshot, block_hash)
         if header is None:
             raise UnknownBlock(block_hash)
-        oldest = read_oldest_state(snapshot)
+        oldest = read_kept(snapshot).states
         if header.number < oldest:
             raise StatePruned(block_hash, header.number, oldest)
         return historic(snapshot, header.state_root)

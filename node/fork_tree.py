@@ -56,12 +56,22 @@ class ForkTree:
     def __len__(self) -> int:
         return len(self._blocks)
 
+    def __iter__(self) -> Iterator[Executed]:
+        return iter(self._blocks.values())
+
     def __contains__(self, block_hash: bytes) -> bool:
         return block_hash in self._blocks
 
     def get(self, block_hash: bytes) -> Executed | None:
         """Find an unfinalised block."""
         return self._blocks.get(block_hash)
+
+    def state_of(self, block_hash: bytes) -> State | None:
+        """Return the state behind the root or a block of the tree."""
+        if block_hash == self.root.hash:
+            return self.state
+        executed = self._blocks.get(block_hash)
+        return None if executed is None else executed.state
 
     def add(self, executed: Executed) -> None:
         """Put in a block whose parent is in the tree or the root."""
@@ -85,27 +95,33 @@ class ForkTree:
         parents = {executed.parent for executed in self._blocks.values()}
         return [h for h in self._blocks if h not in parents] or [self.root.hash]
 
-    def advance(self, root: BlockRef, state: State) -> tuple[ForkTree, tuple[bytes, ...]]:
-        """Make the tree above a new root, and list the hashes of the forks that die.
+    def left_behind(self, block_hash: bytes) -> list[Executed]:
+        """List the blocks that die when `block_hash` becomes the root: not below it, not above."""
+        below = {executed.hash for executed in self.path(block_hash)}
+        alive = {block_hash}
+        dead = []
+        for executed in self._parents_first():
+            if executed.parent in alive:
+                alive.add(executed.hash)
+            elif executed.hash not in below:
+                dead.append(executed)
+        return dead
+
+    def advance(self, root: BlockRef, state: State) -> ForkTree:
+        """Make the tree above a new root, without what is left behind.
 
         The survivors' states are rebuilt on the new root's state, so that no chain of overlays
         grows below them.
         """
         tree = ForkTree(root, state)
-        final = {executed.hash for executed in self.path(root.hash)}
         for executed in self._parents_first():
-            base = state if executed.parent == root.hash else tree._state_of(executed.parent)
+            base = tree.state_of(executed.parent)
             if base is not None:
                 layered = layer(base, executed.changes, executed.update)
                 tree._blocks[executed.hash] = Executed(
                     executed.hash, executed.block, executed.changes, executed.update, layered
                 )
-        dead = tuple(h for h in self._blocks if h not in final and h not in tree._blocks)
-        return tree, dead
-
-    def _state_of(self, block_hash: bytes) -> State | None:
-        executed = self._blocks.get(block_hash)
-        return None if executed is None else executed.state
+        return tree
 
     def _parents_first(self) -> Iterator[Executed]:
         return iter(sorted(self._blocks.values(), key=lambda executed: executed.number))

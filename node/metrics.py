@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import trio
 from prometheus_client import CollectorRegistry, Gauge, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.process_collector import ProcessCollector
 
 from node.chain import Chain
@@ -27,6 +27,8 @@ class Metrics:
         self._pool = pool
         self._finalized_at = time.monotonic()
         self.connections: Callable[[], int] = lambda: 0
+        self.sources: list[Callable[[], Iterator[Metric]]] = []
+        """Figures of other parts, read when they are asked for."""
         self.registry = CollectorRegistry()
         self._lag = Histogram(
             "openledger_loop_lag_seconds",
@@ -49,8 +51,10 @@ class Metrics:
         """Seconds since a block became final, or since the start."""
         return time.monotonic() - self._finalized_at
 
-    def collect(self) -> Iterator[GaugeMetricFamily]:
+    def collect(self) -> Iterator[Metric]:
         """Yield what is read at the moment of the question."""
+        for source in self.sources:
+            yield from source()
         chain, pool = self._chain, self._pool
         height = GaugeMetricFamily("substrate_block_height", "Block height", labels=["status"])
         height.add_metric(["best"], chain.best().number)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from runtime import executive
 from runtime.executive import BlockOutcome, BuiltBlock
 from runtime.pallets.timestamp import Timestamp
+from runtime.primitives.digest import NextEpoch
 from runtime.primitives.header import Block, DigestItem, Header
 from runtime.state.store import State
 from runtime.validity import Checker, ValidTransaction
@@ -67,6 +68,18 @@ class NativeRuntime:
     def call_api(self, state: State, header: Header, method: str, data: bytes) -> bytes:
         """Answer a runtime call; raises UnknownApi."""
         return executive.call_api(state, header, method, data)
+
+    def current_epoch(self, state: State) -> NextEpoch:
+        """Read number, validators and seed of the epoch that the next block belongs to."""
+        return executive.current_epoch(state)
+
+    def block_time(self, block: Block) -> int | None:
+        """Read the time (ms) that a block sets; None where it sets none."""
+        return executive.block_time(block)
+
+    def is_whole(self, block: Block) -> bool:
+        """Tell whether the header commits to exactly these extrinsics."""
+        return executive.is_whole(block)
 
     def timestamp(self, state: State) -> int:
         """Read the time (ms) that the last block set."""

@@ -34,9 +34,19 @@ class ChainPaths:
         return self.folder / "keystore"
 
     @property
-    def signing_record(self) -> Path:
-        """What the consensus key signed last; losing it can cost the stake."""
-        return self.folder / "consensus" / "last-signed"
+    def consensus(self) -> Path:
+        """The logs of what the consensus key signed; never to be restored from an old copy."""
+        return self.folder / "consensus"
+
+    @property
+    def evidence(self) -> Path:
+        """What was seen of validators that contradict themselves."""
+        return self.folder / "evidence"
+
+    @property
+    def network(self) -> Path:
+        """The peer identity, known addresses and bans."""
+        return self.folder / "network"
 
 
 def default_base_path() -> Path:

@@ -87,6 +87,14 @@ class NetworkPeers:
             names.insert(0, first)
         return names
 
+    async def ask_state(self, request: bytes, peer: str | None) -> tuple[str, bytes] | None:
+        """Ask for a range of a state."""
+        return await self.ask_of(RequestKind.STATE, request, peer)
+
+    def connected(self) -> Sequence[str]:
+        """Name the peers that can be asked now."""
+        return [peer.id for peer in self._network.peers()]
+
     def penalise(self, peer: str, reason: str, detail: str) -> None:
         """Count a fault against a peer."""
         if peer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
+from runtime.primitives.digest import NextEpoch
 from runtime.primitives.errors import InvalidTransaction
 from runtime.primitives.header import Block, DigestItem, Header
 from runtime.state.store import State
@@ -95,6 +96,15 @@ class RuntimeInterface(Protocol):
 
     def call_api(self, state: State, header: Header, method: str, data: bytes) -> bytes:
         """Answer a runtime call; raises UnknownApi."""
+
+    def current_epoch(self, state: State) -> NextEpoch:
+        """Read number, validators and seed of the epoch that the next block belongs to."""
+
+    def block_time(self, block: Block) -> int | None:
+        """Read the time (ms) that a block sets; None where it sets none."""
+
+    def is_whole(self, block: Block) -> bool:
+        """Tell whether the header commits to exactly these extrinsics."""
 
     def timestamp(self, state: State) -> int:
         """Read the time (ms) that the last block set."""

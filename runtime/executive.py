@@ -63,6 +63,12 @@ def current_epoch(state: State) -> NextEpoch:
     return Runtime(Overlay(state)).session.current()
 
 
+def is_whole(block: Block) -> bool:
+    """Tell whether a block's header commits to exactly its extrinsics; nothing is executed."""
+    root = ordered_root(block.extrinsics, EXTRINSICS_ROOT_VERSION)
+    return root == block.header.extrinsics_root
+
+
 def block_time(block: Block) -> int | None:
     """Return the time that a block sets, milliseconds since 1970; None where it sets none.
 

@@ -151,6 +151,10 @@ class SessionBook:
         """Return a session's answers between two nonces, both included, by nonce."""
         return self._select("session = ? AND nonce BETWEEN ? AND ?", (session, first, last))
 
+    def answers_of(self, submission: Submission) -> list[Answered]:
+        """Return the answers of a submission, in the order of its batch."""
+        return self._select("submission = ?", (submission.id,))
+
     def unattributed(self, limit: int) -> list[Answered]:
         """Return answers without a report, oldest first."""
         return self._select("attributed = 0", (), limit)

@@ -1,21 +1,25 @@
 """Committee duty: repeat the drawn receipts, commit, reveal; as executor, open them.
 
 What is due follows from the chain's state at each finalised block; what was committed to lies in
-the book. So a restart in any window goes on where it has to.
+the book. So a restart in any window goes on where it has to. The evidence of an answer comes from
+the book where this worker gave it, and from its executor otherwise.
 """
 
 from __future__ import annotations
 
 import secrets
+from contextlib import suppress
 
 import trio
 
 from inference.attribution.report import METHOD
 from inference.worker.book import SessionBook
-from inference.worker.book_rows import Answered, Submission
+from inference.worker.book_rows import Answered
 from inference.worker.chain_view import ChainView, Head
 from inference.worker.engine_room import EngineRoom
+from inference.worker.evidence import Evidence
 from inference.worker.figures import Figures
+from inference.worker.gathering import Gathering, is_late
 from inference.worker.judging import judge
 from inference.worker.library import Library
 from inference.worker.log import Log
@@ -24,6 +28,7 @@ from node.client.signing import KeyPair
 from runtime.construct import encode_call
 from runtime.pallets.attribution.pallet import NO_CODE
 from runtime.pallets.attribution.types import Duty, DutyStage, Opening
+from runtime.pallets.inference.types import Batch, Session
 from runtime.primitives.errors import Refusal
 from runtime.protocols import merkle
 from runtime.protocols.batch import leaves
@@ -44,6 +49,7 @@ class Committee:
         room: EngineRoom,
         key: KeyPair,
         figures: Figures,
+        gathering: Gathering,
     ) -> None:
         self._view = view
         self._book = book
@@ -51,6 +57,7 @@ class Committee:
         self._room = room
         self._key = key
         self._figures = figures
+        self._gathering = gathering
         self._watched: set[int] = set()
         self._attending: set[int] = set()
 
@@ -123,7 +130,7 @@ class Committee:
             return
         attestation = await trio.to_thread.run_sync(self._book.attestations.find, batch)
         if attestation is None:
-            computed = await self._recompute(batch, duty)
+            computed = await self._recompute(batch, duty, validator)
             attestation = await trio.to_thread.run_sync(
                 self._book.attestations.keep, batch, computed
             )
@@ -152,7 +159,8 @@ class Committee:
             return
         if await self._view.storage("Attribution", "Opened", batch) is not None:
             return
-        entries = [answered.entry() for answered in await self._entries(submission)]
+        answers = await trio.to_thread.run_sync(self._book.answers_of, submission)
+        entries = [answered.entry() for answered in answers]
         data = leaves(entries)
         openings = tuple(
             Opening(entries[at].receipt, entries[at].report, merkle.path(data, at))
@@ -163,37 +171,56 @@ class Committee:
         self._figures.duty("publish")
         _LOG.info("opened", batch=batch, receipts=len(openings))
 
-    async def _recompute(self, batch: int, duty: Duty) -> Attestation:
-        submission = await trio.to_thread.run_sync(self._book.submission_of, batch)
-        if submission is None:
-            # Without the executor's data a seat can say neither that an answer is right nor wrong.
-            _LOG.warning("no data for the drawn receipts: inconclusive", batch=batch)
-            found = [(Verdict.INCONCLUSIVE, NO_CODE)] * len(duty.receipts)
-        else:
-            entries = await self._entries(submission)
-            found = [await self._judge(entries[at]) for at in duty.receipts]
+    async def _recompute(self, batch: int, duty: Duty, validator: bytes) -> Attestation:
+        found = await self._view.storage("Inference", "Batches", batch)
+        session = await self._view.storage("Inference", "Sessions", found.session)
+        evidence: list[Evidence | Verdict] = []
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._warm_up, session.model)
+            evidence = await self._evidence(batch, found, duty, validator)
+        ballots = [await self._judge(each, found.session, session, duty) for each in evidence]
         return Attestation(
             method=METHOD,
-            codes=tuple(code for _, code in found),
-            verdicts=tuple(verdict for verdict, _ in found),
+            codes=tuple(code for _, code in ballots),
+            verdicts=tuple(verdict for verdict, _ in ballots),
             salt=secrets.token_bytes(32),
         )
 
-    async def _judge(self, answered: Answered) -> tuple[Verdict, QueryCode]:
+    async def _warm_up(self, model: int) -> None:
+        """Load a model while its receipts are gathered; whether it can be had shows later."""
+        with suppress(Refusal):
+            await self._library.model(model)
+
+    async def _evidence(
+        self, number: int, batch: Batch, duty: Duty, validator: bytes
+    ) -> list[Evidence | Verdict]:
+        submission = await trio.to_thread.run_sync(self._book.submission_of, number)
+        if submission is None:
+            return await self._gathering.gather(number, batch, duty, validator)
+        entries = await trio.to_thread.run_sync(self._book.answers_of, submission)
+        return [self._own(entries[position]) for position in duty.receipts]
+
+    def _own(self, answered: Answered) -> Evidence | Verdict:
         receipt = answered.signed.receipt
-        session = await self._view.storage("Inference", "Sessions", receipt.session)
-        model = await self._library.model(session.model)
         taken = self._book.voucher(receipt.session, receipt.nonce)
         if taken is None:
-            return Verdict.UNAVAILABLE, NO_CODE
-        signed, body = taken
-        return await trio.to_thread.run_sync(
-            judge, answered, signed, body, session, model, self._room.backbone, self._room.store
-        )
+            return Verdict.UNAVAILABLE
+        return Evidence(answered.signed, *taken, answered.output_ids)
 
-    async def _entries(self, submission: Submission) -> list[Answered]:
-        batch = submission.batch
-        found = await trio.to_thread.run_sync(
-            self._book.answered, submission.session, batch.first_nonce, batch.last_nonce
+    async def _judge(
+        self, evidence: Evidence | Verdict, number: int, session: Session, duty: Duty
+    ) -> tuple[Verdict, QueryCode]:
+        if isinstance(evidence, Verdict):
+            return evidence, NO_CODE
+        if evidence.signed.receipt.session != number:
+            return Verdict.BAD, NO_CODE
+        try:
+            model = await self._library.model(session.model)
+        except Refusal as refusal:
+            if not is_late(duty, self._view.height):
+                raise
+            _LOG.warning("no model to judge with: inconclusive", cause=refusal)
+            return Verdict.INCONCLUSIVE, NO_CODE
+        return await trio.to_thread.run_sync(
+            judge, evidence, session, model, self._room.backbone, self._room.store
         )
-        return [answered for answered in found if answered.submission == submission.id]

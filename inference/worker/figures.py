@@ -34,6 +34,12 @@ class Figures:
             ("duty",),
             registry=self.registry,
         )
+        self._material = Counter(
+            "openledger_worker_material",
+            "Evidence of drawn receipts: handed_out, refused or failed; received or missing",
+            ("outcome",),
+            registry=self.registry,
+        )
         self._seconds = Histogram(
             "openledger_worker_answer_seconds",
             "From the voucher to the receipt",
@@ -56,6 +62,10 @@ class Figures:
     def duty(self, name: str) -> None:
         """Count a duty that the chain took."""
         self._duties.labels(name).inc()
+
+    def material(self, outcome: str) -> None:
+        """Count evidence that a committee's member asked for."""
+        self._material.labels(outcome).inc()
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Yield what is read at the moment of the question."""

@@ -43,7 +43,7 @@ class NodeView:
     async def storage(self, pallet: str, item: str, *keys: Any) -> Any:
         """Return a value of the finalised state, its default or None where there is none."""
         at = await self._at()
-        return await _answer(self._client.storage(pallet, item, *keys, at=at))
+        return await answer_of(self._client.storage(pallet, item, *keys, at=at))
 
     async def items(
         self, pallet: str, item: str, *prefix: Any
@@ -55,22 +55,22 @@ class NodeView:
             pages = self._client.storage_items(pallet, item, *prefix, at=at)
             return [entry async for entry in pages]
 
-        return await _answer(collect())
+        return await answer_of(collect())
 
     async def blob(self, content_hash: bytes) -> bytes:
         """Download a blob; the client checks its hash."""
         with tempfile.TemporaryDirectory(prefix="openledger-") as folder:
             target = Path(folder) / "blob"
-            await _answer(self._client.get_blob(content_hash, target))
+            await answer_of(self._client.get_blob(content_hash, target))
             return await trio.Path(target).read_bytes()
 
     async def put_blob(self, data: bytes) -> None:
         """Upload a declared blob."""
-        await _answer(self._client.put_blob(data))
+        await answer_of(self._client.put_blob(data))
 
     async def submit(self, call: bytes, signer: KeyPair) -> tuple[EventRecord, ...]:
         """Submit a call and wait until it is finalised; raises ChainError."""
-        included = await _answer(self._client.submit(call, signer, wait="finalized"))
+        included = await answer_of(self._client.submit(call, signer, wait="finalized"))
         return included.events
 
     async def heads(self) -> AsyncGenerator[Head, None]:
@@ -97,13 +97,13 @@ class NodeView:
 
     async def _at(self) -> bytes:
         if self._head is None:
-            head = await _answer(self._client.finalized_head())
-            header = await _answer(self._client.header(head))
+            head = await answer_of(self._client.finalized_head())
+            header = await answer_of(self._client.header(head))
             self._head, self._height = head, 0 if header is None else header.number
         return self._head
 
 
-async def _answer(question: Awaitable[T]) -> T:
+async def answer_of(question: Awaitable[T]) -> T:
     """Give the client's errors the worker's names."""
     try:
         return await question

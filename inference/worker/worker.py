@@ -21,10 +21,13 @@ from inference.worker.chain_view import ChainError, ChainView
 from inference.worker.committee import Committee
 from inference.worker.engine_room import EngineRoom
 from inference.worker.figures import Figures
+from inference.worker.gathering import Gathering
+from inference.worker.handing_out import HandingOut
 from inference.worker.http import HttpInterface
 from inference.worker.identity import engine_hash
 from inference.worker.library import Library
 from inference.worker.log import Log
+from inference.worker.private_line import NoLine, PrivateLine
 from inference.worker.pulse import Pulse
 from inference.worker.serving import STALE_SECONDS, Serving
 from inference.worker.submitting import SubmissionPolicy, Submitting
@@ -54,7 +57,12 @@ class Worker:
     """The parts of a running worker; make one with `open_worker`."""
 
     def __init__(
-        self, view: ChainView, backbone: Backbone, key: KeyPair, config: WorkerConfig
+        self,
+        view: ChainView,
+        backbone: Backbone,
+        key: KeyPair,
+        config: WorkerConfig,
+        line: PrivateLine,
     ) -> None:
         self.view = view
         self.key = key
@@ -80,7 +88,11 @@ class Worker:
         self.submitting = Submitting(
             view, self.book, self.attributing, key, self.figures, config.policy
         )
-        self.committee = Committee(view, self.book, self.library, self.room, key, self.figures)
+        gathering = Gathering(view, line, key, self.pulse, self.figures)
+        self.committee = Committee(
+            view, self.book, self.library, self.room, key, self.figures, gathering
+        )
+        self.handing_out = HandingOut(view, self.book, line, key, self.figures)
         self._config = config
         self._ready = False
         self._measure()
@@ -111,6 +123,7 @@ class Worker:
         nursery.start_soon(self.attributing.run, lambda: self.serving.answered)
         nursery.start_soon(self.submitting.run, self.pulse)
         nursery.start_soon(self.committee.run, self.pulse)
+        nursery.start_soon(self.handing_out.run)
         self.pulse.beat(self.view.height)
         self.address = await self._listen(nursery)
         self._ready = True
@@ -190,10 +203,17 @@ class Worker:
 
 @asynccontextmanager
 async def open_worker(
-    view: ChainView, backbone: Backbone, key: KeyPair, config: WorkerConfig
+    view: ChainView,
+    backbone: Backbone,
+    key: KeyPair,
+    config: WorkerConfig,
+    line: PrivateLine | None = None,
 ) -> AsyncIterator[Worker]:
-    """Run a worker for the length of a block; then answers under way are finished first."""
-    worker = Worker(view, backbone, key, config)
+    """Run a worker for the length of a block; then answers under way are finished first.
+
+    Without a line it reaches no other worker, so it judges its own answers only.
+    """
+    worker = Worker(view, backbone, key, config, NoLine() if line is None else line)
     try:
         async with trio.open_nursery() as nursery:
             await worker.run(nursery)

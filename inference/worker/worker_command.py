@@ -13,6 +13,7 @@ from inference.worker.chain_view import ChainError
 from inference.worker.failures import exit_status
 from inference.worker.log import Log, set_up
 from inference.worker.node_view import NodeView
+from inference.worker.private_line import NodeLine
 from inference.worker.registration import register
 from inference.worker.secrets_file import key_from_file, key_from_option
 from inference.worker.submitting import SubmissionPolicy
@@ -64,7 +65,7 @@ async def _serve(arguments: argparse.Namespace, keys: list[KeyPair], backbone: B
         try:
             async with NodeClient.connect(arguments.node) as client:
                 _LOG.info("node found", url=arguments.node, genesis=client.genesis_hash)
-                await _work(arguments, NodeView(client), keys, backbone)
+                await _work(arguments, client, keys, backbone)
         except* Unreachable as group:
             _LOG.warning("node unreachable", retry_seconds=wait, cause=group.exceptions[0])
         await trio.sleep(wait)
@@ -72,8 +73,9 @@ async def _serve(arguments: argparse.Namespace, keys: list[KeyPair], backbone: B
 
 
 async def _work(
-    arguments: argparse.Namespace, view: NodeView, keys: list[KeyPair], backbone: Backbone
+    arguments: argparse.Namespace, client: NodeClient, keys: list[KeyPair], backbone: Backbone
 ) -> None:
+    view = NodeView(client)
     endpoint = arguments.endpoint or f"http://{arguments.host}:{arguments.port}"
     key, validator = keys[0], keys[1] if len(keys) > 1 else None
     try:
@@ -88,5 +90,5 @@ async def _work(
         policy=SubmissionPolicy(arguments.submit_receipts, arguments.submit_blocks),
         preload=arguments.preload,
     )
-    async with open_worker(view, backbone, key, config):
+    async with open_worker(view, backbone, key, config, NodeLine(client)):
         await trio.sleep_forever()

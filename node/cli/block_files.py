@@ -12,11 +12,17 @@ from typing import IO
 import trio
 from rich.progress import track
 
-from consensus.interface import Agreement, BlockRef
-from node.agreement import agreement_settings, open_agreement
+from consensus.core.votes import InvalidFinalityProof, ProofReason, VoteDomain, check_finality
+from consensus.interface import BlockRef
 from node.block_file import BlockFileError, Carried, read_blocks, write_block, write_head
 from node.chain import Chain
-from node.cli.options import add_chain_options, add_pruning_option, chosen_base_path, chosen_spec
+from node.cli.options import (
+    add_chain_options,
+    add_pruning_options,
+    chosen_base_path,
+    chosen_pruning,
+    chosen_spec,
+)
 from node.native_runtime import NativeRuntime
 from node.paths import ChainPaths
 
@@ -50,17 +56,16 @@ export_blocks, import_blocks = ExportBlocks(), ImportBlocks()
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
     add_chain_options(parser)
-    add_pruning_option(parser)
+    add_pruning_options(parser)
 
 
 @contextmanager
-def _opened(arguments: argparse.Namespace) -> Iterator[tuple[Chain, Agreement]]:
+def _opened(arguments: argparse.Namespace) -> Iterator[tuple[Chain, VoteDomain]]:
     spec = chosen_spec(arguments)
     paths = ChainPaths.of(chosen_base_path(arguments), spec.id)
-    chain = Chain.open(paths.database, spec, NativeRuntime(), arguments.state_pruning)
+    chain = Chain.open(paths.database, spec, NativeRuntime(), chosen_pruning(arguments))
     try:
-        settings = agreement_settings(spec, chain.genesis_hash)
-        yield chain, open_agreement(settings, paths, None, make_record=False)
+        yield chain, VoteDomain(chain.genesis_hash, spec.consensus.fork_id)
     finally:
         chain.close()
 
@@ -77,37 +82,47 @@ def _export(arguments: argparse.Namespace) -> int:
 
 
 def _import(arguments: argparse.Namespace) -> int:
-    with _opened(arguments) as (chain, agreement), arguments.file.open("rb") as file:
+    with _opened(arguments) as (chain, domain), arguments.file.open("rb") as file:
         before = chain.finalized().number
-        trio.run(_take_all, chain, agreement, file)
+        trio.run(_take_all, chain, domain, file)
         final = chain.finalized().number
     sys.stdout.write(f"{final - before} blocks were imported; the last one is {final}\n")
     return 0
 
 
-async def _take_all(chain: Chain, agreement: Agreement, file: IO[bytes]) -> None:
+async def _take_all(chain: Chain, domain: VoteDomain, file: IO[bytes]) -> None:
     blocks = read_blocks(file, chain.genesis_hash)
     for carried in track(blocks, "importing", disable=not sys.stdout.isatty()):
-        await take(chain, agreement, carried)
+        await take(chain, domain, carried)
 
 
-async def take(chain: Chain, agreement: Agreement, carried: Carried) -> BlockRef:
-    """Check a block's maker and proof, execute it, and make it final where it has a proof.
+async def take(chain: Chain, domain: VoteDomain, carried: Carried) -> BlockRef:
+    """Check a block's proof, execute it, and make it final where it has a proof.
 
-    Raises InvalidClaim, InvalidFinalityProof, InvalidBlock or BlockFileError.
+    Raises InvalidFinalityProof, InvalidBlock or BlockFileError.
     """
     header = carried.block.header
     ref = BlockRef(header.hash(), header.number)
     if chain.is_finalized(ref.hash):
         return ref
-    parent = chain.header(header.parent_hash)
-    if parent is None:
+    if chain.header(header.parent_hash) is None:
         raise BlockFileError(f"the parent of block {header.number} is not here")
-    agreement.verify_header(header, parent)
     if carried.proof is not None:
-        agreement.verify_finality_proof(carried.proof, ref)
+        _check_proof(chain, domain, carried.proof, ref, header.parent_hash)
     await chain.execute(carried.block)
     if carried.proof is not None:
         chain.set_best(ref.hash)
         await chain.finalize(ref.hash, carried.proof)
     return ref
+
+
+def _check_proof(
+    chain: Chain, domain: VoteDomain, proof: bytes, ref: BlockRef, parent: bytes
+) -> None:
+    """Check a proof against the validators that the parent's state names for the block."""
+    epoch = NativeRuntime().current_epoch(chain.state_at(parent))
+    members = [(member.public, member.weight) for member in epoch.authorities]
+    certificate = check_finality(proof, ref.hash, ref.number, domain, members)
+    if certificate.epoch != epoch.epoch:
+        detail = f"it is of epoch {certificate.epoch}, the block of epoch {epoch.epoch}"
+        raise InvalidFinalityProof(ProofReason.WRONG_SIGNERS, detail)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from consensus.core.votes import InvalidFinalityProof
-from consensus.signing_record import SigningRefused
-from consensus.solo import InvalidClaim
+from consensus.engine.position import BrokenChain
 from genesis.spec import InvalidChainSpec
 from node.errors import NodeError
 from runtime.primitives.errors import Refusal
@@ -12,9 +11,8 @@ from runtime.primitives.errors import Refusal
 TOLD = (
     NodeError,
     InvalidChainSpec,
-    SigningRefused,
     InvalidFinalityProof,
-    InvalidClaim,
+    BrokenChain,
     Refusal,
 )
 

@@ -13,10 +13,12 @@ import trio
 
 from genesis.spec import ChainSpec
 from node import log
+from node.cli.network_options import add_network_options, chosen_network
 from node.cli.options import (
     add_chain_options,
-    add_pruning_option,
+    add_pruning_options,
     chosen_base_path,
+    chosen_pruning,
     chosen_spec,
 )
 from node.cli.session_key import session_key_seed
@@ -46,7 +48,8 @@ def add_node_options(parser: argparse.ArgumentParser) -> None:
     add("--suri", metavar="SECRET", help="secret URI of the consensus key (development only)")
     add("--password-filename", type=Path, metavar="FILE", help="file with the keystore's password")
     add("--init-log", action="store_true", help="this key never signed on this chain before")
-    add_pruning_option(parser)
+    add_pruning_options(parser)
+    add_network_options(parser)
     add("--rpc-port", type=_port, default=9944, metavar="PORT", help="JSON-RPC (9944)")
     add("--rpc-external", action="store_true", help="listen for JSON-RPC on all interfaces")
     add("--rpc-cors", default="*", metavar="ORIGINS", help="web origins, by commas; all (*)")
@@ -90,9 +93,14 @@ def node_config(arguments: argparse.Namespace, base_path: Path) -> NodeConfig:
         base_path=base_path,
         name=arguments.name,
         key_seed=_seed(arguments, spec, paths) if validator else None,
-        make_record=arguments.init_log or arguments.dev or arguments.tmp,
-        pruning=arguments.state_pruning,
+        init_log=arguments.init_log or arguments.dev or arguments.tmp,
+        listen_for_double=not arguments.dev,
+        pruning=chosen_pruning(arguments),
         rpc=_rpc(arguments),
+        network=chosen_network(arguments, spec),
+        sync=arguments.sync,
+        checkpoint=arguments.checkpoint,
+        blobs=arguments.blobs,
         prometheus=None if arguments.no_prometheus else (prometheus, arguments.prometheus_port),
     )
 

@@ -24,22 +24,43 @@ def add_chain_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_pruning_option(parser: argparse.ArgumentParser) -> None:
-    """Add --state-pruning."""
+def add_pruning_options(parser: argparse.ArgumentParser) -> None:
+    """Add --state-pruning and --blocks-pruning."""
     parser.add_argument(
         "--state-pruning",
-        type=_pruning,
-        default=Pruning(),
+        type=_states,
+        default=str(DEFAULT_WINDOW),
         metavar="N|archive",
         help=f"for how many blocks states are kept ({DEFAULT_WINDOW})",
     )
+    parser.add_argument(
+        "--blocks-pruning",
+        type=_blocks,
+        default="archive",
+        metavar="N|archive",
+        help="for how many blocks bodies are kept (archive)",
+    )
 
 
-def _pruning(text: str) -> Pruning:
+def chosen_pruning(arguments: argparse.Namespace) -> Pruning:
+    """Return what of the past is kept."""
+    return Pruning.parse(arguments.state_pruning, arguments.blocks_pruning)
+
+
+def _states(text: str) -> str:
+    return _checked(text, text, "archive")
+
+
+def _blocks(text: str) -> str:
+    return _checked(text, "archive", text)
+
+
+def _checked(text: str, states: str, blocks: str) -> str:
     try:
-        return Pruning.parse(text)
+        Pruning.parse(states, blocks)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+    return text
 
 
 def chosen_spec(arguments: argparse.Namespace) -> ChainSpec:

@@ -34,11 +34,9 @@ def run(arguments: argparse.Namespace) -> int:
     shutil.rmtree(paths.database)
     sys.stdout.write(f"deleted {paths.database}\n")
     if spec.chain_type is ChainType.DEVELOPMENT:
-        shutil.rmtree(paths.signing_record.parent, ignore_errors=True)
-    elif paths.signing_record.exists():
-        sys.stdout.write(
-            f"kept {paths.signing_record}: it keeps the consensus key from signing twice\n"
-        )
+        shutil.rmtree(paths.consensus, ignore_errors=True)
+    elif paths.consensus.exists():
+        sys.stdout.write(f"kept {paths.consensus}: it keeps the consensus key from signing twice\n")
     return 0
 
 

@@ -17,8 +17,10 @@ from runtime.primitives.version import RuntimeVersion
 from runtime.state.store import MissingNode, State
 
 if TYPE_CHECKING:
+    from node.blob_exchange import BlobExchange
     from node.blobs import BlobStore
     from node.pool import Pool
+    from node.private_exchange import PrivateExchange
 
 
 ROOM_BESIDE_EXTRINSIC = 64
@@ -97,6 +99,8 @@ class Backend:
     facts: NodeFacts
     blobs: BlobStore | None = None
     network: PeerView = field(default_factory=NoPeers)
+    private: PrivateExchange | None = None
+    exchange: BlobExchange | None = None
 
     def at(self, block_hash: bytes | None) -> bytes:
         """Name the block to read at: the given one, or the best."""

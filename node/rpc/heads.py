@@ -59,7 +59,7 @@ class Topic(Generic[T]):
 class Heads:
     """The heads of the chain as news: hashes of new, best and finalised blocks, in order.
 
-    Finalised blocks are told without gaps, even when the node's own events were lost because this
+    Finalised blocks are told without gaps (but for those below a fetched state), even when the node's own events were lost because this
     reader was slow.
     """
 
@@ -122,7 +122,7 @@ class Heads:
 
     def _newly_final(self) -> Iterator[tuple[int, bytes]]:
         while self._last_finalized < self._chain.finalized().number:
-            number = self._last_finalized + 1
+            number = max(self._last_finalized + 1, self._chain.kept.headers)
             block_hash = self._chain.block_hash(number)
             if block_hash is None:
                 return

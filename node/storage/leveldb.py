@@ -85,15 +85,16 @@ class Database:
         except RuntimeError as error:
             raise StorageClosed("the database is closed") from error
 
-    def write(self, changes: Iterable[tuple[bytes, bytes | None]]) -> None:
+    def write(self, changes: Iterable[tuple[bytes, bytes | None]], *, sync: bool = True) -> None:
         """Write (or with None delete) all or nothing; on the disk before this returns.
 
+        Without `sync` a power failure may undo it, together with all unsynced writes behind it.
         Raises StorageFull or StorageFailure; after either no write is taken any more.
         """
         if self._failure is not None:
             raise StorageFailure(f"writing stopped after an earlier failure: {self._failure}")
         try:
-            with self._inner.write_batch(transaction=True, sync=True) as batch:
+            with self._inner.write_batch(transaction=True, sync=sync) as batch:
                 for key, value in changes:
                     if value is None:
                         batch.delete(key)

@@ -12,17 +12,18 @@ COUNT_BYTES = 4
 RECORD_BYTES = 36
 
 
-def read_node(reader: Reader, node_hash: bytes) -> bytes | None:
+def read_node(reader: Reader, node_hash: bytes, column: bytes = NODE) -> bytes | None:
     """Read the bytes of a node."""
-    record = reader.get(NODE + node_hash)
+    record = reader.get(column + node_hash)
     return None if record is None else record[COUNT_BYTES:]
 
 
 class NodeCounts:
     """Additions and subtractions of one batch; each node is read at most once."""
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: Reader, column: bytes = NODE) -> None:
         self._reader = reader
+        self._column = column
         self._nodes: dict[bytes, tuple[int, bytes]] = {}
 
     def add(self, inserted: Mapping[bytes, tuple[bytes, int]]) -> None:
@@ -46,12 +47,12 @@ class NodeCounts:
         """List what the batch has to write."""
         for node_hash, (count, data) in self._nodes.items():
             record = count.to_bytes(COUNT_BYTES, "little") + data if count else None
-            yield NODE + node_hash, record
+            yield self._column + node_hash, record
 
     def _load(self, node_hash: bytes) -> tuple[int, bytes]:
         known = self._nodes.get(node_hash)
         if known is None:
-            record = self._reader.get(NODE + node_hash)
+            record = self._reader.get(self._column + node_hash)
             known = (0, b"")
             if record is not None:
                 known = (int.from_bytes(record[:COUNT_BYTES], "little"), record[COUNT_BYTES:])

@@ -13,9 +13,10 @@ from node.chain_events import BestChanged, Finalized, NewBlock
 from node.errors import StatePruned, StorageLocked, UnknownBlock, WrongDatabase
 from node.storage.layout import NODE
 from node.storage.pruning import Pruning
+from runtime.primitives.digest import Authority, NextEpoch, next_epoch_item
 from runtime.primitives.errors import InvalidBlock
 from runtime.primitives.hashing import blake2_256
-from runtime.primitives.header import Block, Header
+from runtime.primitives.header import Block, DigestItem, Header
 from runtime.state.trie import build
 from tests.node.tiny_runtime import TinyGenesis, TinyRuntime, put
 
@@ -24,13 +25,19 @@ def open_chain(path: Path, window: int | None = 256, genesis: TinyGenesis | None
     return Chain.open(path, genesis or TinyGenesis(), TinyRuntime(), Pruning(window))
 
 
-async def grow(chain: Chain, parent: bytes, *extrinsics: bytes, time: int = 0) -> bytes:
+async def grow(
+    chain: Chain,
+    parent: bytes,
+    *extrinsics: bytes,
+    time: int = 0,
+    digest: tuple[DigestItem, ...] = (),
+) -> bytes:
     header = chain.header(parent)
     assert header is not None
     built = await chain.build(
         parent,
         timestamp=time or header.number + 1,
-        digest=(),
+        digest=digest,
         candidates=extrinsics,
         full=lambda: False,
     )
@@ -105,21 +112,68 @@ async def test_finalizing_commits_ancestors_and_prunes_forks(tmp_path: Path) -> 
     assert seen[4:] == [BestChanged(fork), BestChanged(two), Finalized((one, two), (fork,))]
 
 
+async def test_an_ancestor_may_become_final_first_and_get_its_proof_later(tmp_path: Path) -> None:
+    chain = open_chain(tmp_path)
+    assert chain.latest_proven() is None
+    one = await grow(chain, chain.genesis_hash)
+    two = await grow(chain, one)
+    await chain.finalize(one, None)
+    assert chain.finalized().hash == one
+    assert chain.justification(one) is None
+    assert chain.latest_proven() is None
+    await chain.finalize(two, b"of two")
+    assert chain.latest_proven() == (chain.header(two), b"of two")
+    await chain.finalize(one, b"of one")
+    await chain.finalize(one, b"another")
+    assert chain.justification(one) == b"of one"
+    assert chain.latest_proven() == (chain.header(two), b"of two")
+    three = await grow(chain, two)
+    await chain.finalize(three, None)
+    assert chain.latest_proven() == (chain.header(two), b"of two")
+    await chain.finalize(three, b"of three")
+    assert chain.latest_proven() == (chain.header(three), b"of three")
+    chain.close()
+
+
+async def test_the_block_that_ended_an_epoch_is_found_by_its_number(tmp_path: Path) -> None:
+    chain = open_chain(tmp_path)
+    ended = [await end_epoch(chain, epoch) for epoch in range(3)]
+    fork = await grow(chain, chain.finalized().hash, digest=(announcing(4),))
+    assert [chain.boundary(epoch) for epoch in range(-1, 5)] == [None, *ended, None, None]
+    assert chain.executed(fork)
+    assert chain.executed(ended[0])
+    assert not chain.executed(bytes(32))
+    chain.close()
+    chain = open_chain(tmp_path)
+    assert [chain.boundary(epoch) for epoch in range(3)] == ended
+    chain.close()
+
+
+def announcing(epoch: int) -> DigestItem:
+    return next_epoch_item(NextEpoch(epoch, (Authority(b"k" * 32, 1),), b"s" * 32))
+
+
+async def end_epoch(chain: Chain, epoch: int) -> bytes:
+    await grow_final(chain)
+    block_hash = await grow(chain, chain.finalized().hash, digest=(announcing(epoch + 1),))
+    await chain.finalize(block_hash, b"end")
+    return block_hash
+
+
 async def grow_on_left_behind(chain: Chain) -> None:
     await chain.build(chain.genesis_hash, timestamp=9, digest=(), candidates=(), full=lambda: False)
 
 
-async def test_what_is_final_survives_a_restart_and_the_rest_does_not(tmp_path: Path) -> None:
+async def test_what_is_final_survives_a_restart(tmp_path: Path) -> None:
     chain = open_chain(tmp_path)
     one = await grow_final(chain, put(b"k", b"1"))
-    two = await grow(chain, one, put(b"k", b"2"))
     state, block = entries(chain, one), chain.block(one)
     chain.close()
     chain = open_chain(tmp_path)
     assert chain.finalized().hash == one
     assert entries(chain, one) == state
     assert chain.block(one) == block
-    assert chain.header(two) is None
+    assert chain.justification(one) == b"proof" + one
     assert chain.place(blake2_256(put(b"k", b"1"))) == (one, 1)
     chain.close()
 
@@ -175,18 +229,6 @@ async def test_an_archive_keeps_every_state(tmp_path: Path) -> None:
     chain.close()
 
 
-async def test_a_smaller_window_takes_effect_after_a_restart(tmp_path: Path) -> None:
-    chain = open_chain(tmp_path, window=100)
-    hashes = [await grow_final(chain, put(b"k", b"%d" % n)) for n in range(9)]
-    chain.close()
-    chain = open_chain(tmp_path, window=2)
-    hashes.append(await grow_final(chain, put(b"k", b"last")))
-    with pytest.raises(StatePruned):
-        chain.state_at(hashes[-3])
-    assert chain.state_at(hashes[-2]).get(b"k") == b"8"
-    chain.close()
-
-
 async def test_executing_is_idempotent_and_a_wrong_root_is_refused(tmp_path: Path) -> None:
     runtime = TinyRuntime()
     chain = Chain.open(tmp_path, TinyGenesis(), runtime, Pruning())
@@ -227,12 +269,6 @@ async def test_another_genesis_is_refused(tmp_path: Path) -> None:
     open_chain(tmp_path).close()
     with pytest.raises(WrongDatabase, match="another genesis"):
         open_chain(tmp_path, genesis=TinyGenesis(((b"a", b"2"),)))
-
-
-async def test_another_pruning_mode_is_refused(tmp_path: Path) -> None:
-    open_chain(tmp_path).close()
-    with pytest.raises(WrongDatabase, match="--state-pruning"):
-        open_chain(tmp_path, window=None)
 
 
 async def test_readers_in_other_threads_always_see_whole_states(tmp_path: Path) -> None:

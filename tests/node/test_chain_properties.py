@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from hypothesis import strategies as st
 
 from node.chain import Chain
 from node.errors import StatePruned, UnknownBlock
-from node.storage.layout import NODE, STATE
+from node.storage.layout import NODE, STATE, UNFINALISED
 from node.storage.pruning import Pruning
 from runtime.state.trie import build
 from tests.node.tiny_runtime import NOW, TinyGenesis, TinyRuntime, put
@@ -23,7 +25,10 @@ VALUES = st.one_of(st.none(), st.sampled_from([b"", b"1", b"x" * 33, b"y" * 40])
 WRITES = st.lists(st.tuples(KEYS, VALUES), max_size=4)
 GROW = st.tuples(st.just("grow"), st.integers(0, 30), WRITES)
 CHOICE = st.tuples(st.sampled_from(["best", "finalize", "finalize"]), st.integers(0, 30))
-STEPS = st.lists(st.one_of(GROW, GROW, CHOICE, st.tuples(st.just("reopen"))), max_size=25)
+SIZES = st.sampled_from([1, 2, 5, None])
+SETTINGS = st.builds(Pruning, SIZES, SIZES)
+REOPEN = st.tuples(st.just("reopen"), SETTINGS)
+STEPS = st.lists(st.one_of(GROW, GROW, CHOICE, REOPEN), max_size=25)
 
 
 @dataclass
@@ -35,6 +40,9 @@ class Model:
     final: list[bytes]
     live: list[bytes]
     best: bytes
+    pruning: Pruning
+    oldest_state: int = 0
+    oldest_body: int = 0
 
     def ancestry(self, block_hash: bytes) -> list[bytes]:
         path = [block_hash]
@@ -47,6 +55,17 @@ class Model:
         self.live = [h for h in self.live if h not in self.final and self._descends(h)]
         if self.best != block_hash and self.best not in self.live:
             self.best = block_hash
+        head = len(self.final) - 1
+        self.oldest_state = max(self.oldest_state, self.pruning.first_state(head))
+        self.oldest_body = max(self.oldest_body, self.pruning.first_body(head))
+
+    def node_counts(self) -> Counter[bytes]:
+        """Count the nodes of the oldest kept state, and those that each later block added."""
+        trees = [tree_nodes(self.states[h]) for h in self.final[self.oldest_state :]]
+        counts = Counter(trees[0])
+        for before, after in pairwise(trees):
+            counts += after - before
+        return counts
 
     def _descends(self, block_hash: bytes) -> bool:
         while block_hash in self.parents and block_hash not in self.final:
@@ -54,23 +73,24 @@ class Model:
         return block_hash == self.final[-1]
 
 
-@settings(max_examples=60, deadline=None)
-@given(steps=STEPS, window=st.sampled_from([1, 2, 5, None]))
-def test_the_chain_follows_its_model(steps: list[tuple], window: int | None) -> None:  # type: ignore[type-arg]
+@settings(max_examples=80, deadline=None)
+@given(steps=STEPS, pruning=SETTINGS)
+def test_the_chain_follows_its_model(steps: list[tuple], pruning: Pruning) -> None:  # type: ignore[type-arg]
     with tempfile.TemporaryDirectory() as folder:
-        trio.run(follow, Path(folder), steps, window)
+        trio.run(follow, Path(folder), steps, pruning)
 
 
-async def follow(path: Path, steps: list[tuple], window: int | None) -> None:  # type: ignore[type-arg]
-    chain = Chain.open(path, TinyGenesis(), TinyRuntime(), Pruning(window))
+async def follow(path: Path, steps: list[tuple], pruning: Pruning) -> None:  # type: ignore[type-arg]
+    chain = Chain.open(path, TinyGenesis(), TinyRuntime(), pruning)
     genesis = chain.genesis_hash
-    model = Model({genesis: TinyGenesis().genesis_entries()}, {}, [genesis], [], genesis)
+    model = Model({genesis: TinyGenesis().genesis_entries()}, {}, [genesis], [], genesis, pruning)
     for time, (step, *arguments) in enumerate(steps, 1):
         candidates = [model.final[-1], *model.live]
         if step == "reopen":
             chain.close()
-            chain = Chain.open(path, TinyGenesis(), TinyRuntime(), Pruning(window))
-            model.live, model.best = [], model.final[-1]
+            model.pruning = arguments[0]
+            chain = Chain.open(path, TinyGenesis(), TinyRuntime(), model.pruning)
+            model.best = model.final[-1]
         elif step == "grow":
             await grow(chain, model, candidates[arguments[0] % len(candidates)], arguments[1], time)
         elif step == "best":
@@ -80,7 +100,7 @@ async def follow(path: Path, steps: list[tuple], window: int | None) -> None:  #
             target = model.live[arguments[0] % len(model.live)]
             await chain.finalize(target, b"proof")
             model.finalize(target)
-        compare(chain, model, window)
+        compare(chain, model)
     chain.close()
 
 
@@ -106,15 +126,16 @@ async def grow(
     model.live.append(block_hash)
 
 
-def compare(chain: Chain, model: Model, window: int | None) -> None:
-    head = len(model.final) - 1
+def compare(chain: Chain, model: Model) -> None:
+    assert (chain.kept.states, chain.kept.bodies) == (model.oldest_state, model.oldest_body)
     assert chain.finalized().hash == model.final[-1]
     assert chain.best().hash == model.best
     for block_hash in model.live:
         check_state(chain, block_hash, model.states[block_hash])
     for number, block_hash in enumerate(model.final):
         assert chain.block_hash(number) == block_hash
-        if window is None or number > head - window:
+        assert (chain.block(block_hash) is None) == (0 < number < model.oldest_body)
+        if number >= model.oldest_state:
             check_state(chain, block_hash, model.states[block_hash])
         else:
             with pytest.raises(StatePruned):
@@ -124,9 +145,14 @@ def compare(chain: Chain, model: Model, window: int | None) -> None:
             chain.state_at(block_hash)
     flat = {key[1:]: value for key, value in chain._db.iterate(STATE)}
     assert flat == model.states[model.final[-1]]
-    if window == 1:
-        counts = {k[1:]: int.from_bytes(v[:4], "little") for k, v in chain._db.iterate(NODE)}
-        assert counts == {h: count for h, (_, count) in build(flat).inserted.items()}
+    counts = {k[1:]: int.from_bytes(v[:4], "little") for k, v in chain._db.iterate(NODE)}
+    assert counts == model.node_counts()
+    stored = {key[5:] for key, _ in chain._db.iterate(UNFINALISED)}
+    assert stored == set(model.live)
+
+
+def tree_nodes(state: dict[bytes, bytes]) -> Counter[bytes]:
+    return Counter({name: count for name, (_, count) in build(state).inserted.items()})
 
 
 def check_state(chain: Chain, block_hash: bytes, expected: dict[bytes, bytes]) -> None:

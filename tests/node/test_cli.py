@@ -143,7 +143,7 @@ def test_purging_asks_and_keeps_keys_and_signatures(
     arguments = ["purge-chain", "--chain", "local", "-d", str(tmp_path)]
     assert cli.main(arguments) == 0
     assert "there is no database" in capsys.readouterr().out
-    for path in (paths.database / "x", paths.keystore / "key", paths.signing_record):
+    for path in (paths.database / "x", paths.keystore / "key", paths.consensus / "epoch-0.log"):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("x")
     monkeypatch.setattr(sys, "stdin", io.StringIO("n\n"))
@@ -152,7 +152,7 @@ def test_purging_asks_and_keeps_keys_and_signatures(
     assert cli.main([*arguments, "-y"]) == 0
     assert not paths.database.exists()
     assert (paths.keystore / "key").exists()
-    assert paths.signing_record.exists()
+    assert paths.consensus / "epoch-0.log".exists()
 
 
 def test_a_log_line_is_a_phrase_and_pairs() -> None:

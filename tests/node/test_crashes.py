@@ -119,6 +119,55 @@ def test_a_full_disk_stops_the_writing_and_spoils_nothing(tmp_path: Path) -> Non
     assert " ".join(map(str, check_whole(tmp_path))) == last
 
 
+EXECUTING = """
+import os, random, signal, sys
+from pathlib import Path
+import trio
+from node.chain import Chain
+from node.storage.pruning import Pruning
+from tests.node.tiny_runtime import TinyGenesis, TinyRuntime, put
+
+async def main(path):
+    chain = Chain.open(path, TinyGenesis(), TinyRuntime(), Pruning(3))
+    parents = [chain.genesis_hash]
+    for n in range(1, 9):
+        built = await chain.build(
+            parents[max(0, len(parents) - 1 - n % 2)], timestamp=n, digest=(),
+            candidates=[put(b"k", b"%d" % n)], full=lambda: False,
+        )
+        parents.append((await chain.execute(built.block)).hash)
+        sys.stdout.write(parents[-1].hex() + "\\n")
+    sys.stdout.flush()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+trio.run(main, Path(sys.argv[1]))
+"""
+
+
+async def test_a_killed_node_does_not_execute_its_unfinalised_blocks_again(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", EXECUTING, str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == -signal.SIGKILL
+    hashes = [bytes.fromhex(line) for line in done.stdout.split()]
+    assert len(hashes) == 8
+    runtime = TinyRuntime()
+    chain = Chain.open(tmp_path, TinyGenesis(), runtime, Pruning(3))
+    for block_hash in hashes:
+        block = chain.block(block_hash)
+        assert block is not None
+        await chain.execute(block)
+        assert build(dict(chain.state_at(block_hash).iterate(b""))).root == block.header.state_root
+    assert runtime.applied == 0
+    await chain.finalize(hashes[-1], b"proof")
+    chain.close()
+    check_whole(tmp_path)
+
+
 def test_a_closed_database_takes_no_writes(tmp_path: Path) -> None:
     db = Database(tmp_path)
     db.write([(b"k", b"v")])

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from runtime.primitives.digest import NextEpoch
 from runtime.primitives.errors import (
     BlockReason,
     InvalidBlock,
@@ -118,6 +119,20 @@ class TinyRuntime:
 
     def call_api(self, state: State, header: Header, method: str, data: bytes) -> bytes:
         raise NotImplementedError(method)
+
+    def current_epoch(self, state: State) -> NextEpoch:
+        return NextEpoch(0, (), bytes(32))
+
+    def block_time(self, block: Block) -> int | None:
+        try:
+            call = UncheckedExtrinsic.decode(block.extrinsics[0]).call
+            now: int = decode(U64, call[1:])
+        except (DecodeError, IndexError):
+            return None
+        return now
+
+    def is_whole(self, block: Block) -> bool:
+        return ordered_root(block.extrinsics) == block.header.extrinsics_root
 
     def timestamp(self, state: State) -> int:
         now: int = decode(U64, state.get(NOW) or bytes(8))

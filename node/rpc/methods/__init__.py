@@ -8,6 +8,7 @@ from node.rpc.heads import Heads
 from node.rpc.methods.author import author_methods
 from node.rpc.methods.blobs import blob_methods
 from node.rpc.methods.chain import chain_methods
+from node.rpc.methods.committee import committee_methods
 from node.rpc.methods.finality import finality_methods
 from node.rpc.methods.payment import payment_methods
 from node.rpc.methods.state import state_methods
@@ -21,6 +22,7 @@ def all_methods(backend: Backend, heads: Heads) -> list[AnyMethod]:
         *author_methods(backend),
         *blob_methods(backend),
         *chain_methods(backend, heads),
+        *committee_methods(backend.private),
         *finality_methods(backend),
         *payment_methods(backend),
         *state_methods(backend),

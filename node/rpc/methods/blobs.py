@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+from functools import partial
 
 import trio
 
+from node.blob_errors import BlobReason, BlobRefusal
 from node.rpc.backend import Backend
 from node.rpc.dispatch import AnyMethod, LengthyMethod
 from node.rpc.errors import BLOB_ERROR, RpcError
@@ -25,6 +27,7 @@ def blob_methods(backend: Backend) -> list[AnyMethod]:
     store = backend.blobs
     if store is None:
         return []
+    exchange = backend.exchange
     threads = trio.CapacityLimiter(THREADS)
 
     async def put(blob: bytes, offset: int, data: bytes) -> object:
@@ -36,9 +39,16 @@ def blob_methods(backend: Backend) -> list[AnyMethod]:
         return await status(blob)
 
     async def get(blob: bytes, offset: int, length: int) -> object:
-        """Read at most a mebibyte of a complete blob, as base64."""
+        """Read at most a mebibyte of a declared blob, as base64; it is fetched if not here yet."""
+        read = partial(trio.to_thread.run_sync, store.read, blob, offset, length, limiter=threads)
         try:
-            data = await trio.to_thread.run_sync(store.read, blob, offset, length, limiter=threads)
+            try:
+                data = await read()
+            except BlobRefusal as refusal:
+                if exchange is None or refusal.reason is not BlobReason.ABSENT:
+                    raise
+                await exchange.fetch(blob)
+                data = await read()
         except Refusal as refusal:
             raise _refusal(refusal) from None
         return base64.b64encode(data).decode()

@@ -6,18 +6,19 @@ from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 import trio
+from dev_chain import next_claim
 
+from consensus.interface import BlockRef
 from inference.worker.chain_view import ChainError, ChainReason, Head
 from node.client.outcome import named_error
 from node.client.signing import KeyPair, sign_extrinsic
 from runtime import construct, executive
 from runtime.frame.event_records import EventRecord
-from runtime.primitives.digest import ENGINE_ID, PreDigest
+from runtime.primitives.digest import pre_digest_item
 from runtime.primitives.errors import InvalidTransaction
 from runtime.primitives.extrinsic import Extensions, Immortal
 from runtime.primitives.hashing import blake2_256
-from runtime.primitives.header import Header, PreRuntime
-from runtime.primitives.scale import encode
+from runtime.primitives.header import Header
 from runtime.state.overlay import Overlay
 from runtime.state.store import LayeredState, MemoryState, State
 
@@ -41,14 +42,23 @@ class MemoryChain:
     def height(self) -> int:
         return self.header.number
 
+    @property
+    def genesis_hash(self) -> bytes:
+        return self.genesis
+
+    def finalized(self) -> BlockRef:
+        return BlockRef(self.header.hash(), self.height)
+
+    def state_at(self, block_hash: bytes) -> State:
+        return self.state
+
     def block(self, *extrinsics: bytes) -> tuple[EventRecord, ...]:
         """Make a block; raises InvalidTransaction where it cannot hold an extrinsic."""
-        pre = PreDigest(0, self.height + 1, 0, 0, bytes(64), bytes(80), bytes(32))
         built = executive.build_block(
             self.header,
             self.state,
             timestamp=1000 * (self.height + 1),
-            digest=(PreRuntime(ENGINE_ID, encode(PreDigest, pre)),),
+            digest=(pre_digest_item(next_claim(self.runtime, self.header)),),
             candidates=extrinsics,
             full=lambda: False,
         )

@@ -14,7 +14,7 @@ from inference.training.config import TrainingConfig
 from inference.training.train import train
 from inference.worker.artifact import build_artifact, read_artifact
 from inference.worker.dataset import Dataset, fetch_dataset
-from node.client.signing import from_uri
+from node.client.signing import KeyPair, from_uri
 from runtime.pallets.datanets.types import Duplication, Policy
 from runtime.pallets.inference.pallet import ownership_message
 from runtime.pallets.models.types import DatanetVersion
@@ -50,15 +50,19 @@ class Trained:
     blob: bytes
 
 
-def new_chain() -> MemoryChain:
-    """Start a chain of one validator and publish the Datanet."""
-    people = (ALICE, BOB, CHARLIE, DAVE, EVE)
+def new_chain(*others: KeyPair) -> MemoryChain:
+    """Start a chain whose validators are Alice and others, and publish the Datanet."""
+    people = (ALICE, BOB, CHARLIE, DAVE, EVE, *others)
+    validators = [
+        [ss58_encode(who.account_id), f"0x{number:02x}" + "11" * 31, "1000"]
+        for number, who in enumerate((ALICE, *others), 0x11)
+    ]
     chain = MemoryChain(
         {
             "balances": {
                 "balances": [[ss58_encode(p.account_id), str(10**6 * OPEN)] for p in people]
             },
-            "session": {"validators": [[ss58_encode(ALICE.account_id), "0x" + "11" * 32, "1000"]]},
+            "session": {"validators": validators},
             "sudo": {"key": ss58_encode(ALICE.account_id)},
             "models": {"bases": [["tiny", "0x" + "22" * 32, str(10**16)]]},
             "inference": {"windows": [20, 20, 4, 10]},
@@ -154,13 +158,13 @@ def flag_copy(chain: MemoryChain) -> None:
     chain.call(EVE, "Datanets", "flag_redundant", datanet=0, batch=2, proof=proof)
 
 
-def register(chain: MemoryChain) -> None:
-    proof = WORKER.sign(ownership_message(chain.genesis, WORKER.account_id, ALICE.account_id))
+def register(chain: MemoryChain, worker: KeyPair = WORKER, validator: KeyPair = ALICE) -> None:
+    proof = worker.sign(ownership_message(chain.genesis, worker.account_id, validator.account_id))
     chain.call(
-        ALICE,
+        validator,
         "Inference",
         "register_worker",
-        key=WORKER.account_id,
+        key=worker.account_id,
         proof=proof,
         endpoint=b"http://127.0.0.1:8000",
         models=(),

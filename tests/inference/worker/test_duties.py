@@ -16,6 +16,7 @@ from paid_world import (
     CHARLIE,
     DAVE,
     EVE,
+    OPEN,
     PRICE,
     WORKER,
     contribute,
@@ -31,6 +32,7 @@ from served import Served
 
 from inference.backbone.model import Backbone
 from inference.worker.dataset import fetch_dataset
+from inference.worker.evidence import Evidence
 from inference.worker.judging import judge
 from inference.worker.submitting import SubmissionPolicy
 from inference.worker.worker import Worker, WorkerConfig, open_worker
@@ -191,23 +193,24 @@ async def test_a_judge_confirms_the_answer_and_detects_any_other(
     await attributed(served.worker)
     worker = served.worker
     answered = worker.book.answered(0, 1, 1)[0]
-    signed, raw = worker.book.voucher(0, 1)
+    evidence = Evidence(answered.signed, *worker.book.voucher(0, 1), answered.output_ids)
     session = chain.runtime.inference.sessions[0]
     model = await worker.library.model(0)
 
     def verdict(**changes: Any) -> Verdict:
-        changed = replace(answered, **changes)
-        return judge(changed, signed, raw, session, model, backbone, worker.room.store)[0]
+        changed = replace(evidence, **changes)
+        return judge(changed, session, model, backbone, worker.room.store)[0]
 
-    found, code = judge(answered, signed, raw, session, model, backbone, worker.room.store)
+    found, code = judge(evidence, session, model, backbone, worker.room.store)
     assert found is Verdict.OK
     assert code == answered.report.query
     ids = answered.output_ids
     assert verdict(output_ids=((ids[0] + 1) % 256, *ids[1:])) is Verdict.BAD
     forged = replace(answered.signed.receipt, logits_digest=bytes(32))
     assert verdict(signed=replace(answered.signed, receipt=forged)) is Verdict.BAD
-    other = judge(answered, signed, body("Peru"), session, model, backbone, worker.room.store)
-    assert other[0] is Verdict.BAD
+    assert verdict(body=body("Peru")) is Verdict.BAD
+    voucher = replace(evidence.voucher.voucher, max_fee=2 * OPEN)
+    assert verdict(voucher=replace(evidence.voucher, voucher=voucher)) is Verdict.BAD
 
 
 async def test_an_executor_that_signs_another_output_is_found_out(
@@ -217,17 +220,13 @@ async def test_an_executor_that_signs_another_output_is_found_out(
     await ask(served.client, chain, "France", 1)
     worker = served.worker
     answered = worker.book.answered(0, 1, 1)[0]
-    signed, raw = worker.book.voucher(0, 1)
     model = await worker.library.model(0)
     output = tuple((token + 1) % 256 for token in answered.output_ids)
     receipt = replace(answered.signed.receipt, response_hash=response_hash(output))
-    lie = replace(
-        answered,
-        output_ids=output,
-        signed=SignedReceipt(receipt, WORKER.sign(signing_bytes(receipt))),
-    )
+    signed = SignedReceipt(receipt, WORKER.sign(signing_bytes(receipt)))
+    lie = Evidence(signed, *worker.book.voucher(0, 1), output)
     session = chain.runtime.inference.sessions[0]
-    found = judge(lie, signed, raw, session, model, backbone, worker.room.store)
+    found = judge(lie, session, model, backbone, worker.room.store)
     assert found[0] is Verdict.BAD
 
 

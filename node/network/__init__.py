@@ -1,0 +1,1 @@
+"""Peers: who is connected, what they are told, what they may ask."""
