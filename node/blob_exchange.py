@@ -98,7 +98,7 @@ class BlobExchange:
         self._network.set_handler(RequestKind.BLOB, self._server.answer)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._server.run)
-            nursery.start_soon(self._watch_peers)
+            nursery.start_soon(self._watch)
             nursery.start_soon(self._tell_progress)
             nursery.start_soon(self._work, True)
             for _ in range(self._limits.fetches):
@@ -148,10 +148,9 @@ class BlobExchange:
             if self._network.peers():
                 wanted = self._wanted.take(trio.current_time(), urgent=urgent)
             if wanted is None:
-                with trio.move_on_after(POLL_SECONDS):
-                    await self._bell.wait()
-                continue
-            await self._attempt(wanted)
+                await self._bell.wait()
+            else:
+                await self._attempt(wanted)
 
     async def _attempt(self, wanted: Wanted) -> None:
         blob = wanted.declaration.blob
@@ -237,17 +236,18 @@ class BlobExchange:
         self._bell.set()
         self._bell = trio.Event()
 
-    async def _watch_peers(self) -> None:
-        """Let those that wait be tried again when there is a new peer, but not all the time."""
+    async def _watch(self) -> None:
+        """Wake who has nothing to do; all that wait are due when there is a new peer, at times."""
         known: set[str] = set()
+        hurried = -HURRY_SECONDS
         while True:
             now = {peer.id for peer in self._network.peers()}
-            is_new = bool(now - known)
-            known = now
-            if is_new:
+            if now - known and trio.current_time() >= hurried + HURRY_SECONDS:
+                known, hurried = now, trio.current_time()
                 self._wanted.hurry()
-                self._ring()
-            await trio.sleep(HURRY_SECONDS if is_new else POLL_SECONDS)
+            known &= now
+            self._ring()
+            await trio.sleep(POLL_SECONDS)
 
     async def _tell_progress(self) -> None:
         told = 0

@@ -38,6 +38,6 @@ class Claims:
         """List whose list names this hash at this place."""
         return [peer for peer, known in self._lists.items() if known[index] == digest]
 
-    def remove(self, peer: str) -> None:
-        """Forget a peer that lied, is gone or gives nothing."""
-        self._lists.pop(peer, None)
+    def remove(self, peer: str) -> bool:
+        """Forget a peer that lied, is gone or gives nothing; tells whether it was known."""
+        return self._lists.pop(peer, None) is not None

@@ -156,8 +156,7 @@ class BlobFetch:
                 continue
             if not await trio.to_thread.run_sync(self._is_chunk, index, answer.data, digest):
                 self._counters.wrong_chunks += 1
-                self._claims.remove(peer)
-                self._peers.blame(peer, f"chunk {index} of a blob is not what its list says")
+                self._blame(peer, f"chunk {index} of a blob is not what its list says")
                 continue
             self._peers.praise(peer, len(answer.data))
             write = partial(self._area.write, self._blob, index, answer.data)
@@ -191,8 +190,12 @@ class BlobFetch:
     def _reject(self, claim: ChunkHashes) -> None:
         self._counters.wrong_lists += 1
         for peer in self._claims.tellers(claim):
-            self._claims.remove(peer)
-            self._peers.blame(peer, "a list of chunks that do not make up the blob")
+            self._blame(peer, "a list of chunks that do not make up the blob")
+
+    def _blame(self, peer: str, detail: str) -> None:
+        """Report a proven liar, once: several of its answers may be under way."""
+        if self._claims.remove(peer):
+            self._peers.blame(peer, detail)
 
     def _is_chunk(self, index: int, data: bytes, digest: bytes) -> bool:
         return len(data) == chunk_length(self._size, index) and blake2_256(data) == digest

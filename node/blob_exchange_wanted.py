@@ -78,9 +78,9 @@ class WantedBlobs:
             if urgent:
                 return None
             turn = self._turn % _TURNS
-            self._turn += 1
             again = self._again and (turn == _DUE_AGAIN or not self._fresh)
             queue, newest = (self._again, False) if again else (self._fresh, turn != _OLDEST)
+            self._turn += bool(queue)
         return queue.popitem(last=newest)[1] if queue else None
 
     def retry(self, wanted: Wanted, now: float) -> None:

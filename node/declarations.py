@@ -120,13 +120,14 @@ def declared_slice(
 
 
 def newly_declared(old: State, new: State) -> Iterator[Declaration]:
-    """Yield what `new` declares and `old` does not, and perhaps a few beside it.
+    """Yield what `new` declares and `old` does not, or with another size.
 
     Reads only trie nodes that differ: a block's declarations cost no walk through all of them.
     """
     for item in BLOB_MAPS:
         for key, value in _changed(old, new, item.prefix):
-            yield _declaration(item, key, value)
+            if old.get(key) != value:
+                yield _declaration(item, key, value)
 
 
 def _all(state: StateReader) -> Iterator[Declaration]:

@@ -120,7 +120,8 @@ class Finalize:
 class OpenEpoch:
     """Open the log of an epoch; answered by EpochReady.
 
-    live: this validator took part up to the boundary, so a new log may be made for it.
+    live: this validator took part up to the boundary, or nothing is final in the epoch yet; so a
+    new log may be made for it.
     """
 
     epoch: Epoch

@@ -32,12 +32,18 @@ class CatchUp:
     """Brings the chain from its last final block to the one that a certificate names."""
 
     def __init__(
-        self, target: Certificate, number: int, block_hash: bytes, ledger: Ledger, retry: int
+        self,
+        target: Certificate,
+        number: int,
+        block_hash: bytes,
+        ledger: Ledger,
+        retry: int,
+        actions: list[Action],
     ) -> None:
         self.target = target
         self.done = False
         self.failed: str | None = None
-        self.actions: list[Action] = []
+        self.actions = actions
         self._ledger = ledger
         self._retry = retry
         self._base = number
@@ -103,7 +109,8 @@ class CatchUp:
             self.done = True
         elif verdict is Verdict.VALID:
             self._executed()
-        self._pump()
+        if verdict is not Verdict.UNAVAILABLE:
+            self._pump()
 
     def _executed(self) -> None:
         block_hash = self._hashes[self._next]

@@ -24,6 +24,7 @@ class TimerKind(Enum):
     STANDSTILL = auto()
     STATUS = auto()
     TIMELY = auto()
+    LISTEN = auto()
     FETCH = auto()
 
 

@@ -62,8 +62,8 @@ from consensus.core.validators import Epoch
 from consensus.core.votes import Certificate
 from runtime.primitives.digest import find_next_epoch
 
-EARLY = 256
-"""Messages of the next epoch that wait until it is open."""
+EARLY = 32
+"""Messages of a peer that wait until the next epoch is open, one proposal among them."""
 
 
 class Participant:
@@ -77,7 +77,11 @@ class Participant:
         self.catch_up: CatchUp | None = None
         self._peers: dict[Peer, Status | None] = {}
         self._early: list[tuple[Peer, Message]] = []
+        self._shown: dict[Peer, int] = {}
+        """When a peer was told last how the epoch before ended (unix ms)."""
         self._listening = True
+        """Until the driver has listened for a double after the start."""
+        self._late_listening = False
         self._log_open = False
         self._opening: tuple[Epoch, Certificate] | None = None
         self._next_log_open: bool | None = None
@@ -86,6 +90,8 @@ class Participant:
         """The highest epoch in which something is known to be final."""
         self._unsure = False
         """Whether that is being asked."""
+        self._late = False
+        """Whether something was final in the epoch that is being opened."""
         self._actions: list[Action] = []
 
     # --- reading --------------------------------------------------------------------------
@@ -119,7 +125,7 @@ class Participant:
         match event:
             case Started(records):
                 config = self.config
-                self.current = Replica(config, config.epoch, config.final, now, signing=False)
+                self.current = Replica(config, config.epoch, config.final, now, self._actions)
                 self.current.start(records, now)
                 self._tell_status()
             case Received(peer, message):
@@ -152,24 +158,19 @@ class Participant:
                 self._actions.append(Send(peer, self.status()))
             case PeerLeft(peer):
                 self._peers.pop(peer, None)
+                self._shown.pop(peer, None)
+                self._early = [(sender, kept) for sender, kept in self._early if sender != peer]
             case VoteRefused():
                 pass
         self._pump(now)
         return self._taken()
 
     def _taken(self) -> list[Action]:
-        """Collect what the parts want done."""
-        taken = self._actions
-        self._actions = []
-        for replica in (self.previous, self.current):
-            if replica is not None:
-                taken += replica.actions
-                replica.actions = []
-        if self.catch_up is not None:
-            taken += self.catch_up.actions
-            self.catch_up.actions = []
-            if self.catch_up.done and self.catch_up.failed is None:
-                self.catch_up = None
+        """Take away what all parts want done, in the order in which they said so."""
+        if self.catch_up is not None and self.catch_up.done and self.catch_up.failed is None:
+            self.catch_up = None
+        taken = list(self._actions)
+        self._actions.clear()
         return taken
 
     # --- messages -------------------------------------------------------------------------
@@ -184,10 +185,16 @@ class Participant:
         if epoch == replica.epoch.number:
             self._deliver(replica, peer, message, now)
         elif epoch == replica.epoch.number + 1:
-            if len(self._early) < EARLY:
-                self._early.append((peer, message))
+            self._keep_early(peer, message)
         elif self.previous is not None and epoch == self.previous.epoch.number:
             self._answer_late(self.previous, peer, message, now)
+
+    def _keep_early(self, peer: Peer, message: Message) -> None:
+        """Keep some of what belongs to the next epoch; R8 brings the rest again."""
+        mine = [kept for sender, kept in self._early if sender == peer]
+        proposals = sum(isinstance(kept, Proposal) for kept in mine)
+        if len(mine) < EARLY and not (proposals and isinstance(message, Proposal)):
+            self._early.append((peer, message))
 
     def _deliver(self, replica: Replica, peer: Peer, message: Message, now: int) -> None:
         match message:
@@ -204,7 +211,10 @@ class Participant:
         """Show somebody who is still in the old epoch how it ended; its votes are evidence yet."""
         if isinstance(message, Vote):
             old.on_vote(peer, message, now)
-        if peer and old.ended is not None and not isinstance(message, CertificateNotice):
+        asks = peer in self._peers and not isinstance(message, CertificateNotice)
+        due = now >= self._shown.get(peer, 0) + self.config.pace.retry
+        if asks and due and old.ended is not None:
+            self._shown[peer] = now
             self._actions.append(Send(peer, CertificateNotice(old.ended)))
 
     def _on_status(self, peer: Peer, status: Status) -> None:
@@ -229,7 +239,7 @@ class Participant:
 
     def _ask(
         self,
-        request: EpochProofsRequest | FinalityRequest | CertificatesRequest,
+        request: EpochProofsRequest | FinalityRequest | CertificatesRequest | VotesRequest,
         peer: Peer | None,
     ) -> None:
         self._actions.append(Ask(request, peer or None))
@@ -339,6 +349,9 @@ class Participant:
         if timer.kind is TimerKind.STATUS:
             self._tell_status()
             return
+        if timer.kind is TimerKind.LISTEN:
+            self._heard_nothing(timer.epoch, now)
+            return
         if timer.kind is TimerKind.FETCH and timer.view == FETCH_VIEW:
             if self.catch_up is not None and self.catch_up.target.epoch == timer.epoch:
                 self.catch_up.on_timer()
@@ -363,7 +376,12 @@ class Participant:
                 base = self.config.ledger.block_hash(replica.stored)
                 if base is not None:
                     self.catch_up = CatchUp(
-                        target, replica.stored, base, self.config.ledger, self.config.pace.retry
+                        target,
+                        replica.stored,
+                        base,
+                        self.config.ledger,
+                        self.config.pace.retry,
+                        self._actions,
                     )
         elif self.catch_up.failed is not None:
             self._actions.append(StopSigning(replica.epoch.number, self.catch_up.failed))
@@ -385,7 +403,7 @@ class Participant:
         epoch whose log was never made; the epoch begins when both are on the disk.
         """
         ended = replica.ended
-        if ended is None or self._opening is not None or self._listening or self._unsure:
+        if ended is None or self._opening is not None or self._unsure:
             return
         header = self.config.ledger.header(ended.block_hash)
         announced = None if header is None else find_next_epoch(header.digest)
@@ -393,7 +411,8 @@ class Participant:
             return
         following = replica.epoch.after(announced, ended.block_hash, ended.number)
         self._opening = following, ended
-        live = not replica.stopped and self._final_epoch <= replica.epoch.number
+        self._late = self._final_epoch > replica.epoch.number
+        live = not replica.stopped and (self._log_open or not self._late)
         self._actions.append(OpenEpoch(following, ended, live))
         replica.end()
 
@@ -415,10 +434,13 @@ class Participant:
         self._opening = self._next_log_open = None
         self.previous = old
         final = FinalRef(0, following.start_number, following.start_hash)
-        self.current = Replica(self.config, following, final, now, signing=False)
+        self.current = Replica(self.config, following, final, now, self._actions)
         self.current.start((), now)
         self._final_epoch = max(self._final_epoch, following.number)
         self._log_open = signing
+        self._late_listening = False
+        if signing and (self._late or self._listening):
+            self._listen()
         self._allow_signing(now)
         self._use_proof("", now)
         early, self._early = self._early, []
@@ -426,8 +448,40 @@ class Participant:
             self._receive(peer, message, now)
         self._tell_status()
 
+    def _listen(self) -> None:
+        """Listen for the own key before signing in an epoch that others began without this node.
+
+        Its log is new, but an older copy of this disk may have been there before.
+        """
+        replica = self._replica()
+        if replica.me is None or len(replica.epoch.validators) == 1:
+            return
+        self._late_listening = True
+        for peer in self._peers:
+            self._ask(VotesRequest(replica.epoch.number, replica.me), peer)
+        timer = Timer(TimerKind.LISTEN, replica.epoch.number, 0)
+        self._actions.append(SetTimer(timer, 2 * self.config.pace.leader))
+
+    def _heard_nothing(self, epoch: int, now: int) -> None:
+        """End the listening when this node has all that is final of the epoch."""
+        replica = self._replica()
+        if replica.epoch.number != epoch:
+            return
+        target = replica.unfinalized
+        behind = target is not None and target.number > replica.stored + WALK
+        if behind or self.catch_up is not None:
+            timer = Timer(TimerKind.LISTEN, epoch, 0)
+            self._actions.append(SetTimer(timer, self.config.pace.leader))
+            return
+        self._late_listening = False
+        self._allow_signing(now)
+
     def _allow_signing(self, now: int) -> None:
-        if self.current is not None and self._log_open and not self._listening:
+        if (
+            self.current is not None
+            and self._log_open
+            and not (self._listening or self._late_listening)
+        ):
             self.current.allow_signing(now)
 
     # --- which replica --------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """A validator within one epoch: the rules R0 to R9 as transitions; see README.md.
 
-Methods append to `actions`, which the participant takes away after each event. Nothing here reads
-a clock: the time comes with the event.
+Methods append to `actions`, the participant's list, in the order in which things are to be done.
+Nothing here reads a clock: the time comes with the event.
 """
 
 from __future__ import annotations
@@ -107,13 +107,13 @@ class Replica:
         epoch: Epoch,
         final: FinalRef,
         now: int,
-        *,
-        signing: bool,
+        actions: list[Action],
     ) -> None:
         self.config = config
         self.epoch = epoch
         self.me = None if config.public is None else epoch.validators.position(config.public)
-        self.signing = signing and self.me is not None
+        self.signing = False
+        """Whether it votes; see `allow_signing`."""
         self.final = final
         self.stored = final.number
         """The number of the last block that is final on the disk."""
@@ -127,7 +127,7 @@ class Replica:
         self.wanted: dict[bytes, None] = {}
         self.stopped = False
         """A vote of this key was seen that the log lacks."""
-        self.actions: list[Action] = []
+        self.actions = actions
         self.ended: Certificate | None = None
         """The finalization of the block that ends the epoch."""
         self.quiet = False
@@ -298,6 +298,7 @@ class Replica:
             self._standstill()
         elif kind is TimerKind.FETCH:
             self._fetch_wanted()
+            self.advance(now)
         elif self.quiet:
             return
         elif kind is TimerKind.TIMELY:
@@ -485,7 +486,6 @@ class Replica:
         if flaw is None and config.ledger.block_time(proposal.block) is None:
             flaw = Flaw.TIME
         if flaw is not None and original:
-            self.invalid.add(proposal.block.header.hash())
             self._refuse(proposal.view, now)
         return flaw is None
 
@@ -629,6 +629,8 @@ class Replica:
             for view, place in sorted(self.rounds.items()):
                 if any(p.block.header.hash() == hash_ for p, _ in place.proposals):
                     self._refuse(view, now)
+        if verdict is Verdict.UNAVAILABLE:
+            self._set(TimerKind.FETCH, 0, self.config.pace.retry)
         if verdict is Verdict.VALID:
             self.advance(now)
 

@@ -158,7 +158,15 @@ def check_certificate(
         raise InvalidFinalityProof(ProofReason.WRONG_SIGNERS, "bitmap and signatures disagree")
     if signers and signers[-1] >= len(validators):
         raise InvalidFinalityProof(ProofReason.WRONG_SIGNERS, "a signer outside the set")
-    message = vote_bytes(domain, proof.subject())
+    try:
+        subject = proof.subject()
+    except ValueError as error:
+        raise InvalidFinalityProof(ProofReason.MALFORMED, str(error)) from error
+    if subject.kind is VoteKind.NULLIFY and subject != Subject(
+        VoteKind.NULLIFY, subject.epoch, subject.view
+    ):
+        raise InvalidFinalityProof(ProofReason.MALFORMED, "a nullification names no block")
+    message = vote_bytes(domain, subject)
     for position, signature in zip(signers, proof.signatures, strict=True):
         if not verify_ed25519(validators[position][0], message, signature):
             raise InvalidFinalityProof(ProofReason.BAD_SIGNATURE, f"signer {position}")

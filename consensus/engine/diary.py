@@ -77,7 +77,7 @@ class Diary:
         at_start = final_view == 0
         try:
             opened = await trio.to_thread.run_sync(
-                lambda: folder.enter(epoch, boundary, live=live, at_start=at_start),
+                lambda: folder.enter(epoch, boundary, live=live),
                 limiter=self._disk,
             )
             gate.enter(opened, final_view or 0)

@@ -68,15 +68,11 @@ class LogFolder:
         names = (path.stem.removeprefix("epoch-") for path in self.path.glob("epoch-*.log"))
         return sorted(int(name) for name in names if name.isascii() and name.isdigit())
 
-    def enter(
-        self, epoch: Epoch, boundary: Certificate | None, *, live: bool, at_start: bool = False
-    ) -> OpenedLog:
+    def enter(self, epoch: Epoch, boundary: Certificate | None, *, live: bool) -> OpenedLog:
         """Open the log of an epoch, or make it where that cannot contradict anything.
 
-        live: this validator took part up to the boundary; at_start: no block of the epoch is
-        final here yet. In the second case the log of the epoch before must still be there: it is
-        deleted after this one is made only, so nothing was signed in this epoch. Raises
-        SigningRefused (NO_LOG, DAMAGED, OTHER_CHAIN, OTHER_FORK, OTHER_EPOCH), LogFailed.
+        live: see `OpenEpoch`. Raises SigningRefused (NO_LOG, DAMAGED, OTHER_CHAIN, OTHER_FORK,
+        OTHER_EPOCH), LogFailed.
         """
         path = self.log_path(epoch.number)
         opened = self._opened(epoch, boundary)
@@ -88,7 +84,7 @@ class LogFolder:
                 log.close()
                 raise
             return OpenedLog(log, records, fresh=False)
-        if not self._may_make(epoch.number, live=live, at_start=at_start):
+        if not self._may_make(epoch.number, live=live):
             raise SigningRefused(SigningReason.NO_LOG, self._advice(epoch.number))
         return OpenedLog(EpochLog.make(path, opened), (opened,), fresh=True)
 
@@ -111,26 +107,10 @@ class LogFolder:
             boundary,
         )
 
-    def _may_make(self, epoch: int, *, live: bool, at_start: bool) -> bool:
-        logs = self.epochs()
-        if any(other > epoch for other in logs):
+    def _may_make(self, epoch: int, *, live: bool) -> bool:
+        if any(other > epoch for other in self.epochs()):
             return False
-        followed = live or (at_start and epoch - 1 in logs and self._is_ours(epoch - 1))
-        return followed or (epoch == 0 and self._init_log)
-
-    def _is_ours(self, epoch: int) -> bool:
-        """Tell whether the log of an epoch is sound, and of this chain and fork."""
-        try:
-            log, records = EpochLog.open(self.log_path(epoch))
-        except LogDamaged:
-            return False
-        log.close()
-        first = records[0]
-        ours = (self._domain.genesis_hash, self._domain.fork_id, epoch)
-        return (
-            isinstance(first, EpochOpened)
-            and (first.genesis_hash, first.fork_id, first.epoch) == ours
-        )
+        return live or (epoch == 0 and self._init_log)
 
     def _advice(self, epoch: int) -> str:
         path = self.log_path(epoch)

@@ -43,13 +43,14 @@ async def get_blob(
 ) -> Path:
     """Download a blob into a file, which appears only when its bytes have their hash.
 
-    An interrupted download goes on where it stopped. Raises BlobError where the node does not
-    hold the blob, or sends other bytes (they are deleted).
+    A node that lacks the blob asks its peers first. An interrupted download goes on where it
+    stopped. Raises BlobError where no transaction declares the blob, or the node sends other bytes
+    (they are deleted), and RpcError where nobody gives it.
     """
     name = "0x" + blob_hash.hex()
     status = await transport.request("openledger_blob_status", (name,))
-    if status is None or not status["complete"]:
-        raise BlobError(f"the node does not hold blob {name}; try another node or later")
+    if status is None:
+        raise BlobError(f"no transaction declares blob {name}; is the node in sync?")
     size = status["size"]
     part = to.with_name(f"{to.name}.{blob_hash.hex()[:16]}.part")
     done, digest = await trio.to_thread.run_sync(_digest_of, part)

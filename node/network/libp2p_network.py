@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from contextlib import aclosing
 from typing import Any
 
 import trio
@@ -15,7 +16,9 @@ from node.network.book import Book
 from node.network.dialing import Dialer, Situation, read_addresses
 from node.network.exchange import AddressExchange
 from node.network.framing import Stream
+from node.network.gatekeeper import Gatekeeper, Verdict
 from node.network.greeting import Greeting
+from node.network.hearing import Hearing
 from node.network.hello import Hello, HelloRefused
 from node.network.identity import load_or_make_key
 from node.network.inbox import Inbox
@@ -25,7 +28,6 @@ from node.network.interface import (
     Counters,
     FailReason,
     Handler,
-    MessageReceived,
     NetworkEvent,
     Offence,
     PeerInfo,
@@ -37,20 +39,15 @@ from node.network.interface import (
 from node.network.limits import CHANNELS
 from node.network.link import Link
 from node.network.requests import Requests
-from node.network.seen import Seen, content_name
 from node.network.settings import NetworkSettings
-from node.network.standing import Standing
 from node.network.wire.host import Listener, WireHost, peer_bytes
 
 _log = Log("network")
 
-SEEN_SECONDS = 1.5
 PRESENT_SECONDS = 10.0
 """A connection whose greeting takes longer is closed."""
 SAVE_SECONDS = 30.0
 MUTE_SECONDS = 60.0
-HANDSHAKE_FAULTS = 5
-"""So many garbled handshakes per minute ban an IP."""
 GOSSIPED = (Channel.PROPOSALS, Channel.TRANSACTIONS)
 UNHEARD = (Channel.VOTES, Channel.CERTIFICATES)
 """Told directly, and gossiped too while not every validator is a neighbour."""
@@ -76,15 +73,13 @@ class Libp2pNetwork:
             disconnected=self._disconnected,
             gossip=self._gossip,
             garbage=self.garbage,
-            handshake_failed=self._handshake_failed,
+            handshake_failed=lambda ip, detail: self._gate.handshake_failed(ip, detail),
         )
         self._host = WireHost(seed, listener, settings.announce)
         self._links: dict[str, Link] = {}
-        self._standing = Standing()
+        self._gate = Gatekeeper(self._host.id, self._book, self._reserved, self._counters)
         self._inbox = Inbox(self._counters)
-        self._seen: Seen | None = None
-        self._faults: dict[str, list[float]] = {}
-        self._checks: dict[Channel, Check] = {}
+        self._hearing = Hearing(self, self._inbox, self._counters)
         self._validators: frozenset[bytes] = frozenset()
         self._topics = {c: f"/{settings.genesis_hash.hex()}/{c.name.lower()}/1" for c in Channel}
         self._channels = {topic: channel for channel, topic in self._topics.items()}
@@ -123,7 +118,7 @@ class Libp2pNetwork:
 
     def peers(self) -> tuple[PeerInfo, ...]:
         """Return who is connected and greeted."""
-        return tuple(link.info(self._score) for link in self._links.values() if link.joined)
+        return tuple(link.info(self._gate.score) for link in self._links.values() if link.joined)
 
     def broadcast(self, channel: Channel, data: bytes) -> None:
         """Tell everybody; never waits. Raises ValueError beyond the channel's limit."""
@@ -163,20 +158,13 @@ class Libp2pNetwork:
 
     def penalise(self, peer: str, offence: Offence, detail: str) -> None:
         """Count an offence against a peer, connected or not; enough of them ban it."""
-        _log.debug("peer offended", peer=peer, offence=offence.name, detail=detail)
-        if peer == self.id or not self._standing.offend(peer, offence, time.monotonic()):
-            return
+        verdict = self._gate.offence(peer, offence, detail)
         link = self._links.get(peer)
-        if peer in self._reserved:
-            _log.warning("reserved peer is not heard", peer=peer, why=offence.name, detail=detail)
-            if link is not None:
-                link.muted_until = trio.current_time() + MUTE_SECONDS
+        if link is None:
             return
-        if self._book.banned(peer) is None:
-            seconds = self._book.ban(peer, f"{offence.name}: {detail}")
-            self._counters.bans += 1
-            _log.warning("peer banned", peer=peer, why=offence.name, detail=detail, seconds=seconds)
-        if link is not None:
+        if verdict is Verdict.MUTE:
+            link.muted_until = trio.current_time() + MUTE_SECONDS
+        elif verdict is Verdict.HANG_UP:
             self._start(self.hang_up, link, "it is banned")
 
     def unban(self, key: str) -> bool:
@@ -196,7 +184,7 @@ class Libp2pNetwork:
 
     def set_check(self, channel: Channel, check: Check) -> None:
         """Drop, and do not pass on, what is not well formed."""
-        self._checks[channel] = check
+        self._hearing.set_check(channel, check)
 
     def set_validators(self, keys: Iterable[bytes]) -> None:
         """Name the session keys that should be reached, directly or by relays."""
@@ -208,7 +196,6 @@ class Libp2pNetwork:
 
     async def run(self, *, task_status: Any = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled; started when it listens. Raises OSError for a taken address."""
-        self._seen = Seen(SEEN_SECONDS, trio.current_time)
         places = [(address.host, address.port) for address in self._listen]
         try:
             async with trio.open_nursery() as nursery:
@@ -223,6 +210,13 @@ class Libp2pNetwork:
                 if self._settings.mdns:
                     nursery.start_soon(self._discover)
                 task_status.started()
+        except BaseExceptionGroup as group:
+            refused = _first(group, OSError)
+            if self._host.listening or refused is None:
+                raise
+            raise OSError(
+                f"cannot listen on {' '.join(self._settings.listen)}: {refused}"
+            ) from None
         finally:
             self._nursery = None
             self._book.save()
@@ -249,7 +243,7 @@ class Libp2pNetwork:
         self._exchange.learn(link)
         self._host.admit_to_gossip(link.peer)
         _log.info("peer joined", peer=link.peer, agent=link.hello.agent, role=link.hello.role)
-        self._inbox.put(PeerJoined(link.info(self._score)))
+        self._inbox.put(PeerJoined(link.info(self._gate.score)))
 
     def refused(self, link: Link, refused: HelloRefused, *, by_us: bool) -> None:
         """Log a refusal and leave the peer alone for a while."""
@@ -263,17 +257,14 @@ class Libp2pNetwork:
 
     def message(self, link: Link, channel: Channel, data: bytes) -> None:
         """Take a message that a peer wrote to us."""
-        if link.joined and self._take(link, channel, data):
-            name = content_name(channel, data)
-            if channel is not Channel.STATUSES and not self._fresh(name):
-                return
-            self._inbox.put(MessageReceived(link.peer, channel, data))
+        if link.joined:
+            self._hearing.told(link, channel, data)
 
     def garbage(self, peer: str, detail: str) -> None:
-        """Ban who sends what nobody can read; from elsewhere also its IP if it did not greet."""
+        """Ban who sends what nobody can read; also its IP if it did not greet."""
         link = self._links.get(peer)
-        if link is not None and not link.joined and not is_loopback(link.ip):
-            self._ban_ip(link.ip, detail)
+        if link is not None and not link.joined:
+            self._gate.garbage_from(link.ip, detail)
         self.penalise(peer, Offence.GARBAGE, detail)
         if link is not None:
             self._start(self.hang_up, link, "it sends garbage")
@@ -287,12 +278,12 @@ class Libp2pNetwork:
     # What the host reports.
 
     def _admit(self, ip: str, inbound: bool) -> bool:
-        if self._book.banned(f"ip:{ip}") is not None:
+        if not self._gate.admits(ip):
             return False
-        links = [link for link in self._links.values() if link.inbound]
-        if not ip or is_loopback(ip):
+        if not inbound or not ip or is_loopback(ip):
             return True
-        return not inbound or sum(link.ip == ip for link in links) < self._settings.inbound_per_ip
+        came = sum(link.ip == ip for link in self._links.values() if link.inbound)
+        return came < self._settings.inbound_per_ip
 
     def _connected(self, peer: str, inbound: bool, ip: str, port: int) -> None:
         if peer in self._links:
@@ -323,57 +314,12 @@ class Libp2pNetwork:
             self._inbox.put(PeerLeft(peer))
 
     def _gossip(self, forwarder: str, author: str, topic: str, data: bytes) -> bool:
-        channel = self._channels[topic]
         link = self._links.get(forwarder)
-        if link is None or not link.joined or not self._take(link, channel, data):
+        if link is None or not link.joined or not self._gate.heeds(author):
             return False
-        if self._book.banned(author) is not None and author not in self._reserved:
-            return False
-        if self._fresh(content_name(channel, data)):
-            relay = None if author == forwarder else forwarder
-            self._inbox.put(MessageReceived(author, channel, data, relay))
-        return True
-
-    def _handshake_failed(self, ip: str, detail: str) -> None:
-        self._counters.handshakes_failed += 1
-        if not ip or is_loopback(ip):
-            return
-        now = time.monotonic()
-        recent = [at for at in self._faults.pop(ip, []) if at > now - 60] + [now]
-        while len(self._faults) >= 4096:
-            del self._faults[next(iter(self._faults))]
-        self._faults[ip] = recent
-        if len(recent) >= HANDSHAKE_FAULTS:
-            self._ban_ip(ip, detail)
+        return self._hearing.relayed(link, author, self._channels[topic], data)
 
     # The rest.
-
-    def _take(self, link: Link, channel: Channel, data: bytes) -> bool:
-        """Count a message, and tell whether it may be heard."""
-        traffic = self._counters.channels[channel]
-        traffic.messages_in += 1
-        traffic.bytes_in += len(data)
-        if len(data) > CHANNELS[channel].size:
-            self.penalise(link.peer, Offence.OVERSIZED, f"{len(data)} bytes on {channel.name}")
-            return False
-        now = trio.current_time()
-        if not link.budget.take(channel, len(data), now):
-            traffic.dropped_in += 1
-            self.penalise(link.peer, Offence.FLOOD, f"too much on {channel.name}")
-            return False
-        if now < link.muted_until:
-            traffic.dropped_in += 1
-            return False
-        check = self._checks.get(channel)
-        if check is not None and not check(data):
-            self.penalise(link.peer, Offence.MALFORMED, f"a message on {channel.name}")
-            return False
-        return True
-
-    def _fresh(self, name: bytes) -> bool:
-        fresh = self._seen is None or self._seen.add(name)
-        self._counters.duplicates += not fresh
-        return fresh
 
     def _is_anybody_apart(self) -> bool:
         """Tell whether a validator is not a neighbour, or unknown who they are."""
@@ -387,18 +333,8 @@ class Libp2pNetwork:
         outbound = sum(not link.inbound for link in self._links.values())
         return Situation(frozenset(self._links), outbound, self._missing())
 
-    def _ban_ip(self, ip: str, detail: str) -> None:
-        if self._book.banned(f"ip:{ip}") is not None:
-            return
-        seconds = self._book.ban(f"ip:{ip}", f"GARBAGE: {detail}")
-        self._counters.bans += 1
-        _log.warning("IP banned", ip=ip, detail=detail, seconds=seconds)
-
     def _places(self) -> list[Address]:
         return [Address.of_ip(ip, port) for ip, port in self._host.bound]
-
-    def _score(self, peer: str) -> int:
-        return self._standing.score(peer, time.monotonic())
 
     def _count_dial(self, succeeded: bool) -> None:
         self._counters.dials += 1
@@ -445,8 +381,19 @@ class Libp2pNetwork:
         # Imported here: the library starts threads' machinery that few nodes need.
         from node.network.mdns import discover
 
-        async for address in discover(self._settings.genesis_hash, self.id, self._places()):
-            self._book.add(address)
+        found = discover(self._settings.genesis_hash, self.id, self._places())
+        async with aclosing(found):
+            async for address in found:
+                self._book.add(address)
+
+
+def _first(group: BaseExceptionGroup[BaseException], kind: type[OSError]) -> OSError | None:
+    """Find an error of a kind in a group of groups."""
+    for error in group.exceptions:
+        found = _first(error, kind) if isinstance(error, BaseExceptionGroup) else error
+        if isinstance(found, kind):
+            return found
+    return None
 
 
 async def _contained(task: Any, arguments: tuple[Any, ...]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 import trio
@@ -19,7 +19,7 @@ MOST_FOUND = 64
 
 async def discover(
     genesis_hash: bytes, own: str, places: Sequence[Address]
-) -> AsyncIterator[Address]:
+) -> AsyncGenerator[Address, None]:
     """Announce this node and yield the addresses of others, until cancelled.
 
     Ends with one line in the log where multicast is not available.

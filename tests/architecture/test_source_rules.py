@@ -101,11 +101,17 @@ def test_no_rule_finds_what_is_allowed(tmp_path: Path, rule: Rule, innocent: str
 
 
 @pytest.mark.parametrize(
-    ("package", "most"), [("plyvel", 1), ("libp2p", 1), ("asyncio", 0), ("multiprocessing", 0)]
+    ("package", "most"), [("plyvel", 1), ("zeroconf", 1), ("asyncio", 0), ("multiprocessing", 0)]
 )
 def test_a_foreign_package_has_one_door(package: str, most: int) -> None:
     importers = [name_of(p) for p in ALL if package in tops(p)]
     assert len(importers) <= most, importers
+
+
+def test_one_folder_knows_libp2p() -> None:
+    importers = [name_of(p) for p in ALL if "libp2p" in tops(p)]
+    assert importers
+    assert [p for p in importers if not p.startswith("node/network/wire/")] == []
 
 
 def test_kernels_alone_know_cupy() -> None:

@@ -202,4 +202,4 @@ class Node:
     async def obtains(self, blob: bytes, seconds: float = 600) -> None:
         with trio.fail_after(seconds):
             while not self.holds(blob):
-                await trio.sleep(0.05)
+                await trio.sleep(0.25)

@@ -26,7 +26,7 @@ def config(tmp_path: Path) -> NodeConfig:
         spec=spec,
         base_path=tmp_path,
         key_seed=session_key_seed(spec, paths, "//Alice", None),
-        make_record=True,
+        init_log=True,
         rpc=RpcConfig(port=0),
         prometheus=None,
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import trio
 import trio.testing
+from trio.testing import MockClock
 
 from node.blob_errors import BlobReason, BlobRefusal
 from node.blob_exchange_limits import ExchangeLimits, Keep
@@ -20,9 +21,9 @@ MIB = 1 << 20
 
 
 @pytest.fixture
-def clock() -> trio.testing.MockClock:
+def clock() -> MockClock:
     """Let no test wait; threads have a moment before time goes on without them."""
-    return trio.testing.MockClock(rate=1.0, autojump_threshold=0.05)
+    return MockClock(rate=1.0, autojump_threshold=0.01)
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ async def refusal(node: Node, blob: bytes, timeout: float = 20) -> BlobReason:
 
 
 async def test_a_declared_blob_comes_from_several_peers_at_once(
-    world: World, nursery: trio.Nursery
+    world: World, clock: MockClock, nursery: trio.Nursery
 ) -> None:
     blob = blob_of(5 * MIB + 17)
     world.chain.declare(blob)
@@ -57,7 +58,9 @@ async def test_a_declared_blob_comes_from_several_peers_at_once(
     assert not fetcher.network.faults
 
 
-async def test_what_was_fetched_is_given_on(world: World, nursery: trio.Nursery) -> None:
+async def test_what_was_fetched_is_given_on(
+    world: World, clock: MockClock, nursery: trio.Nursery
+) -> None:
     blob = blob_of(2 * MIB)
     world.chain.declare(blob)
     first, second = world.node("first", blob), world.node("second")
@@ -72,7 +75,9 @@ async def test_what_was_fetched_is_given_on(world: World, nursery: trio.Nursery)
 
 
 @pytest.mark.parametrize("kept", range(4))
-async def test_a_killed_fetch_asks_only_for_what_it_lacks(world: World, kept: int) -> None:
+async def test_a_killed_fetch_asks_only_for_what_it_lacks(
+    world: World, clock: MockClock, kept: int
+) -> None:
     blob = blob_of(4 * MIB - 5)
     world.chain.declare(blob)
     limits = ExchangeLimits(chunks=1)
@@ -99,7 +104,9 @@ async def test_a_killed_fetch_asks_only_for_what_it_lacks(world: World, kept: in
         nursery.cancel_scope.cancel()
 
 
-async def test_a_damaged_chunk_of_a_killed_fetch_is_fetched_again(world: World) -> None:
+async def test_a_damaged_chunk_of_a_killed_fetch_is_fetched_again(
+    world: World, clock: MockClock
+) -> None:
     blob = blob_of(3 * MIB)
     name = world.chain.declare(blob)
     part = world.folder / "fetcher" / "fetches" / name.hex()
@@ -115,7 +122,7 @@ async def test_a_damaged_chunk_of_a_killed_fetch_is_fetched_again(world: World) 
 
 
 async def test_a_peer_that_leaves_in_the_middle_does_not_stop_the_fetch(
-    world: World, nursery: trio.Nursery
+    world: World, clock: MockClock, nursery: trio.Nursery
 ) -> None:
     blob = blob_of(4 * MIB)
     world.chain.declare(blob)
@@ -138,7 +145,7 @@ async def test_a_peer_that_leaves_in_the_middle_does_not_stop_the_fetch(
 
 
 async def test_nothing_undeclared_and_nothing_too_large_is_fetched(
-    world: World, nursery: trio.Nursery
+    world: World, clock: MockClock, nursery: trio.Nursery
 ) -> None:
     small, large = blob_of(1000), blob_of(MIB)
     world.chain.declare(large)
@@ -154,7 +161,7 @@ async def test_nothing_undeclared_and_nothing_too_large_is_fetched(
 
 
 async def test_a_full_quota_is_named_and_leaves_room_for_what_fits(
-    world: World, nursery: trio.Nursery
+    world: World, clock: MockClock, nursery: trio.Nursery
 ) -> None:
     large, small = blob_of(2 * MIB), blob_of(500_000)
     world.chain.declare(large)
@@ -170,7 +177,7 @@ async def test_a_full_quota_is_named_and_leaves_room_for_what_fits(
 
 
 async def test_an_unfinished_fetch_gives_way_to_one_that_needs_its_room(
-    world: World, nursery: trio.Nursery
+    world: World, clock: MockClock, nursery: trio.Nursery
 ) -> None:
     stuck, needed = blob_of(2 * MIB, 1), blob_of(2 * MIB, 2)
     world.chain.declare(stuck)
@@ -187,7 +194,7 @@ async def test_an_unfinished_fetch_gives_way_to_one_that_needs_its_room(
 
 
 async def test_everybody_who_waits_for_a_blob_shares_one_fetch(
-    world: World, nursery: trio.Nursery
+    world: World, clock: MockClock, nursery: trio.Nursery
 ) -> None:
     blob = blob_of(3 * MIB)
     name = world.chain.declare(blob)
@@ -202,7 +209,7 @@ async def test_everybody_who_waits_for_a_blob_shares_one_fetch(
 
 
 async def test_a_node_that_keeps_none_fetches_on_demand_alone_and_serves(
-    world: World, nursery: trio.Nursery
+    world: World, clock: MockClock, nursery: trio.Nursery
 ) -> None:
     one, two = blob_of(1000, 1), blob_of(1000, 2)
     world.chain.declare(one)
@@ -223,30 +230,34 @@ async def test_a_node_that_keeps_none_fetches_on_demand_alone_and_serves(
     assert third.exchange.missing == 0
 
 
-async def test_a_blob_that_nobody_has_yet_comes_later(world: World, nursery: trio.Nursery) -> None:
+async def test_a_blob_that_nobody_has_yet_comes_later(
+    world: World, clock: MockClock, nursery: trio.Nursery
+) -> None:
     blob = blob_of(MIB + 1)
     world.chain.declare(blob)
-    fetcher, holder = world.node("fetcher"), world.node("holder", keep=Keep.NONE)
+    limits = ExchangeLimits(first_retry_seconds=1, last_retry_seconds=8)
+    fetcher = world.node("fetcher", limits=limits)
+    holder = world.node("holder", keep=Keep.NONE)
     assert await refusal(fetcher, blake2_256(blob), timeout=1) is BlobReason.LATE
     nursery.start_soon(fetcher.run)
     nursery.start_soon(holder.run)
     assert await refusal(fetcher, blake2_256(blob)) is BlobReason.NOBODY
-    await trio.sleep(100)
+    await trio.sleep(40)
     asked = len(fetcher.network.asked)
-    assert 3 <= asked <= 8
+    assert 6 <= asked <= 10
     holder.upload(blob)
     await fetcher.obtains(blob)
     assert fetcher.store.used_bytes == len(blob)
 
 
-async def test_without_peers_the_refusal_says_so(world: World) -> None:
+async def test_without_peers_the_refusal_says_so(world: World, clock: MockClock) -> None:
     name = world.chain.declare(b"lonely")
     fetcher = world.node("fetcher")
     assert await refusal(fetcher, name) is BlobReason.NO_PEERS
 
 
 async def test_what_takes_too_long_is_refused_as_late_and_comes_all_the_same(
-    world: World, nursery: trio.Nursery
+    world: World, clock: MockClock, nursery: trio.Nursery
 ) -> None:
     blob = blob_of(2 * MIB)
     name = world.chain.declare(blob)
@@ -264,16 +275,16 @@ async def test_what_takes_too_long_is_refused_as_late_and_comes_all_the_same(
 
 
 async def test_a_slow_blob_does_not_keep_the_others_waiting(
-    world: World, nursery: trio.Nursery
+    world: World, clock: MockClock, nursery: trio.Nursery
 ) -> None:
     slow, quick = blob_of(3 * MIB, 1), blob_of(1000, 2)
-    limits = ExchangeLimits(fetches=1, chunks=1, slice_seconds=40)
+    limits = ExchangeLimits(fetches=1, chunks=1, slice_seconds=13)
     world.chain.declare(slow)
     fetcher = world.node("fetcher", limits=limits)
 
     async def slowly(peer: str, request: BlobRequest) -> None:
         if isinstance(request, ChunkRequest) and request.blob == blake2_256(slow):
-            await trio.sleep(30)
+            await trio.sleep(10)
 
     fetcher.network.before = slowly
     nursery.start_soon(world.node("holder", slow).run)
@@ -281,14 +292,14 @@ async def test_a_slow_blob_does_not_keep_the_others_waiting(
     await trio.sleep(5)
     world.chain.declare(quick)
     nursery.start_soon(world.node("other", quick).run)
-    await fetcher.obtains(quick, 60)
+    await fetcher.obtains(quick, 25)
     assert not fetcher.holds(slow)
     await fetcher.obtains(slow)
     assert len(fetcher.network.chunks_asked()) <= 3 + 3 + 1
 
 
 async def test_a_blob_that_the_disk_spoilt_is_no_lie_but_fetched_again(
-    world: World, nursery: trio.Nursery
+    world: World, clock: MockClock, nursery: trio.Nursery
 ) -> None:
     blob = blob_of(2 * MIB)
     name = world.chain.declare(blob)
@@ -314,7 +325,9 @@ async def test_a_blob_that_the_disk_spoilt_is_no_lie_but_fetched_again(
     assert spoilt.store.used_bytes == len(blob)
 
 
-async def test_many_small_blobs_all_arrive(world: World, nursery: trio.Nursery) -> None:
+async def test_many_small_blobs_all_arrive(
+    world: World, clock: MockClock, nursery: trio.Nursery
+) -> None:
     blobs = [blob_of(100 + i, i) for i in range(40)]
     for blob in blobs:
         world.chain.declare(blob)

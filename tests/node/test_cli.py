@@ -59,7 +59,6 @@ def test_what_a_person_can_mend_is_told_in_one_line(
         (["--chain", "nope"], "there is no chain 'nope'"),
         (["node", "--chain", str(tmp_path)], "cannot be read"),
         (["--chain", "local", "--validator", "-d", str(tmp_path)], "key insert"),
-        (["--dev", "--suri", "//Bob", "-l", "error", "-d", str(tmp_path)], "the key at hand"),
         (["key", "inspect", "no such words"], "BAD_PHRASE"),
         (["key", "inspect", "//Alice/soft", "--scheme", "ed25519"], "SOFT_JUNCTION"),
     ):

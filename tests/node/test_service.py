@@ -11,12 +11,12 @@ import httpx
 import pytest
 import trio
 
+from consensus.core.votes import VoteDomain
+from consensus.engine.folder import LogFolder
+from consensus.engine.refusals import SigningReason, SigningRefused
 from consensus.interface import BlockRef
-from consensus.signing_record import SigningRefused
-from consensus.solo import SoloAuthority
 from genesis.presets import ENDOWMENT, UNIT, chain_spec
 from genesis.spec import ChainSpec
-from node.agreement import agreement_settings, open_agreement
 from node.application import BestState, NodeApplication
 from node.block_file import BlockFileError, read_blocks, write_block, write_head
 from node.chain import Chain
@@ -26,18 +26,18 @@ from node.declarations import BLOB_MAPS, declared_size
 from node.errors import NodeError, StorageLocked
 from node.metrics_server import CONNECTIONS
 from node.native_runtime import NativeRuntime
-from node.paths import ChainPaths
 from node.pool import Pool
 from node.rpc.limits import RpcConfig
 from node.service import NodeConfig, RunningNode, run_node
 from runtime.construct import Runtime, encode_call
+from runtime.primitives.digest import pre_digest_item
 from runtime.primitives.extrinsic import Extensions, Immortal
-from runtime.primitives.header import DigestItem
 from runtime.primitives.scale import U64, encode
 from runtime.primitives.types import Id
 from runtime.primitives.version import RUNTIME_VERSION
 from runtime.state.overlay import Overlay
 from runtime.state.store import MemoryState
+from tests.dev_chain import next_claim
 
 ALICE, BOB = from_uri("//Alice"), from_uri("//Bob")
 
@@ -56,7 +56,7 @@ def config(base: Path) -> NodeConfig:
         spec=fast_spec(),
         base_path=base,
         key_seed=key.seed,
-        make_record=True,
+        init_log=True,
         rpc=RpcConfig(port=0),
         prometheus=("127.0.0.1", 0),
     )
@@ -159,9 +159,18 @@ async def test_a_port_in_use_is_told_with_the_option_that_helps(tmp_path: Path) 
             await run_node(replace(config(tmp_path / "c"), prometheus=("127.0.0.1", taken)))
 
 
-async def test_an_authority_without_its_record_does_not_start(tmp_path: Path) -> None:
-    with pytest.raises(SigningRefused, match="--init-log"):
-        await run_node(replace(config(tmp_path), make_record=False))
+async def test_an_authority_without_its_log_signs_nothing(tmp_path: Path) -> None:
+    async with running(replace(config(tmp_path), init_log=False)) as node:
+        await trio.sleep(0.7)
+        assert node.chain.best() == BlockRef(node.chain.genesis_hash, 0)
+
+
+async def test_a_second_process_with_the_logs_of_a_key_is_refused(tmp_path: Path) -> None:
+    async with running(config(tmp_path)):
+        other = config(tmp_path).paths.consensus
+        with pytest.raises(SigningRefused, match="stop it first") as refusal:
+            LogFolder.open(other, VoteDomain(bytes(32), 0))
+        assert refusal.value.reason is SigningReason.IN_USE
 
 
 async def test_a_node_without_a_key_makes_no_blocks(tmp_path: Path) -> None:
@@ -183,7 +192,7 @@ async def test_exported_blocks_are_checked_and_taken_by_another_node(tmp_path: P
         chain = Chain.open(tmp_path / "b", spec, NativeRuntime())
         with (tmp_path / "blocks").open("rb") as file:
             for carried in read_blocks(file, chain.genesis_hash):
-                await take(chain, node.agreement, carried)
+                await take(chain, VoteDomain(chain.genesis_hash, 0), carried)
         assert chain.finalized().number == 3
         assert balance(chain, BOB) == ENDOWMENT + 7 * UNIT
         chain.close()
@@ -208,26 +217,15 @@ async def test_a_torn_or_foreign_block_file_is_refused(tmp_path: Path) -> None:
     chain.close()
 
 
-def leader_digest(
-    application: NodeApplication, genesis_hash: bytes, folder: Path
-) -> tuple[DigestItem, ...]:
-    seed = config(folder).key_seed
-    assert seed is not None
-    settings = agreement_settings(fast_spec(), genesis_hash)
-    paths = ChainPaths(folder / "record")
-    solo = open_agreement(settings, paths, seed, make_record=True)
-    assert isinstance(solo, SoloAuthority)
-    digest = solo._digest(application, application.best(), 0)
-    solo.close()
-    return digest
-
-
 async def test_a_reorganisation_moves_extrinsics_back_and_forth(tmp_path: Path) -> None:
     runtime = NativeRuntime()
     chain = Chain.open(tmp_path / "db", fast_spec(), runtime)
     pool = Pool(BestState(chain, runtime))
     application = NodeApplication(chain, pool, runtime)
-    digests = leader_digest(application, chain.genesis_hash, tmp_path)
+    genesis = chain.header(chain.genesis_hash)
+    assert genesis is not None
+    state = chain.state_at(chain.genesis_hash)
+    digests = (pre_digest_item(next_claim(Runtime(Overlay(state)), genesis)),)
     one = transfer(chain, ALICE, BOB, UNIT, 0)
     one_hash = pool.submit(one)
     with_it = await application.build(

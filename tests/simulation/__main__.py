@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from multiprocessing import get_context
 
 from tests.simulation.actors import ACTORS
-from tests.simulation.draw import draw
+from tests.simulation.draw import draw, draw_hostile
 from tests.simulation.scenario import Outcome, play
 
 CHUNK = 50
@@ -22,15 +22,18 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="the first seed")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--verbose", action="store_true", help="show everything that happens")
+    parser.add_argument("--hostile", action="store_true", help="longer, with dozens of crashes")
     parser.add_argument(
         "--actors", default=",".join(ACTORS), help="who may be byzantine; 'none' for nobody"
     )
     return parser.parse_args()
 
 
-def attempt(seed: int, actors: tuple[str, ...], verbose: bool = False) -> Outcome:
+def attempt(
+    seed: int, actors: tuple[str, ...], *, hostile: bool = False, verbose: bool = False
+) -> Outcome:
     """Play a scenario; an exception of the core is a problem like any other."""
-    scenario = draw(seed, actors)
+    scenario = draw_hostile(seed, actors) if hostile else draw(seed, actors)
     if verbose:
         print(scenario)
     try:
@@ -43,14 +46,16 @@ def attempt(seed: int, actors: tuple[str, ...], verbose: bool = False) -> Outcom
         return Outcome(seed, problem, "", 0, 0, 0, 0)
 
 
-def _chunk(work: tuple[int, int, tuple[str, ...]]) -> list[Outcome]:
-    first, last, actors = work
-    return [attempt(seed, actors) for seed in range(first, last)]
+def _chunk(work: tuple[int, int, tuple[str, ...], bool]) -> list[Outcome]:
+    first, last, actors, hostile = work
+    return [attempt(seed, actors, hostile=hostile) for seed in range(first, last)]
 
 
-def _outcomes(first: int, count: int, jobs: int, actors: tuple[str, ...]) -> Iterable[Outcome]:
+def _outcomes(
+    first: int, count: int, jobs: int, actors: tuple[str, ...], hostile: bool
+) -> Iterable[Outcome]:
     ends = range(first, first + count, CHUNK)
-    work = [(start, min(start + CHUNK, first + count), actors) for start in ends]
+    work = [(start, min(start + CHUNK, first + count), actors, hostile) for start in ends]
     if jobs == 1:
         for part in work:
             yield from _chunk(part)
@@ -65,12 +70,13 @@ def main() -> int:
     actors = () if arguments.actors == "none" else tuple(filter(None, arguments.actors.split(",")))
     if arguments.verbose:
         for seed in range(arguments.seed, arguments.seed + arguments.scenarios):
-            print(attempt(seed, actors, verbose=True))
+            print(attempt(seed, actors, hostile=arguments.hostile, verbose=True))
         return 0
     started = time.monotonic()
     failed: list[Outcome] = []
     blocks = epochs = 0
-    outcomes = _outcomes(arguments.seed, arguments.scenarios, arguments.jobs, actors)
+    hostile = arguments.hostile
+    outcomes = _outcomes(arguments.seed, arguments.scenarios, arguments.jobs, actors, hostile)
     for done, outcome in enumerate(outcomes, 1):
         blocks += outcome.blocks
         epochs += outcome.epochs
@@ -87,7 +93,8 @@ def main() -> int:
             )
     print()
     for outcome in failed:
-        chosen = f" --actors {arguments.actors}" if arguments.actors != ",".join(ACTORS) else ""
+        chosen = " --hostile" if hostile else ""
+        chosen += f" --actors {arguments.actors}" if arguments.actors != ",".join(ACTORS) else ""
         print(
             f"repeat: python -m tests.simulation --seed {outcome.seed} --scenarios 1 --verbose"
             f"{chosen}"

@@ -85,14 +85,14 @@ class RealKey:
 
     def __init__(self, index: int) -> None:
         seed = blake2b(b"real" + index.to_bytes(4, "little"), digest_size=32).digest()
-        self._session = SessionKey(seed)
-        self.public = self._session.public
+        self.session = SessionKey(seed)
+        self.public = self.session.public
 
     def sign(self, message: bytes) -> bytes:
-        return self._session._key.sign(message).signature
+        return self.session._key.sign(message).signature
 
     def prove(self, alpha: bytes) -> bytes:
-        return self._session.prove(alpha)
+        return self.session.prove(alpha)
 
 
 class RealRing:

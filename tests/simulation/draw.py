@@ -46,6 +46,29 @@ def draw(seed: int, actors: tuple[str, ...]) -> Scenario:
     )
 
 
+def draw_hostile(seed: int, actors: tuple[str, ...]) -> Scenario:
+    """Draw a long scenario with dozens of crashes, some of all at once, and more partitions.
+
+    Nobody lacks its log in it: who is also late at an epoch's end counts as faulty twice.
+    """
+    scenario = draw(seed, actors)
+    rng = Random(f"hostile {seed}")
+    size = len(scenario.stakes)
+    scenario.heal = heal = rng.choice((6_000, 12_000))
+    scenario.late = {i: t for i, t in scenario.late.items() if i >= size - scenario.outsiders}
+    fit = [i for i in range(size) if i not in scenario.byzantine and i not in scenario.late]
+    faults = [fault for fault in scenario.faults if not fault.forgets]
+    for _ in range(rng.choice((10, 25, 50))):
+        at, node = rng.randrange(heal), rng.choice(fit)
+        faults.append(Fault(at, node, rng.randrange(14), rng.randrange(1, 900)))
+    for _ in range(rng.choice((0, 2, 5))):
+        at = rng.randrange(heal)
+        faults += [Fault(at, i, rng.randrange(8), rng.randrange(1, 300)) for i in fit]
+    scenario.faults = tuple(faults)
+    scenario.cuts = tuple(cut for _ in range(3) for cut in _cuts(rng, size, heal))
+    return scenario
+
+
 def _stakes(rng: Random, size: int) -> tuple[int, ...]:
     style = rng.random()
     if size < 4 or style < 0.4:

@@ -196,6 +196,7 @@ class Node:
         """Lose the write-ahead logs, but not the ledger."""
         self.logs.clear()
         self._forget()
+        self.may_double = True
 
     def copy_disk(self) -> Disk:
         """Copy the disk as it is, to be restored later."""

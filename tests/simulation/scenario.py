@@ -130,7 +130,7 @@ def build(scenario: Scenario) -> World:
         world.nodes.append(kind(world, index, key, scenario.pace, hardware))
         world.nodes[-1].wire = scenario.wire
     for fault in scenario.faults:
-        _plan(world, world.nodes[fault.node], fault)
+        _plan(world, fault)
     return world
 
 
@@ -142,12 +142,14 @@ def launch(world: World, scenario: Scenario) -> World:
     return world
 
 
-def _plan(world: World, node: Node, fault: Fault) -> None:
+def _plan(world: World, fault: Fault) -> None:
     def arm() -> None:
+        node = world.nodes[fault.node]
         if node.alive:
             node.crash_in = fault.actions
 
     def restart() -> None:
+        node = world.nodes[fault.node]
         node.crash()
         if fault.forgets:
             node.lose_logs()
@@ -180,15 +182,7 @@ def play(scenario: Scenario, trace: Callable[[str], None] | None = None) -> Outc
     """Run a scenario to its end, and judge it."""
     world = launch(build(scenario), scenario)
     world.trace = trace
-    problem: str | None = None
-    try:
-        world.run(scenario.heal)
-        _heal(world, scenario)
-        problem = _await_progress(world, scenario)
-        if problem is None:
-            check_end(world, scenario)
-    except Violation as violation:
-        problem = str(violation)
+    problem = conclude(world, scenario)
     final = max((len(world.nodes[i].ledger.final) for i in scenario.honest()), default=1)
     epochs = max((len(world.nodes[i].ledger.boundaries) for i in scenario.honest()), default=0)
     return Outcome(
@@ -200,6 +194,19 @@ def play(scenario: Scenario, trace: Callable[[str], None] | None = None) -> Outc
         epochs,
         world.now - scenario.heal,
     )
+
+
+def conclude(world: World, scenario: Scenario) -> str | None:
+    """Let a world heal, wait for its progress, and look at it as a whole; return what broke."""
+    try:
+        world.run(scenario.heal)
+        _heal(world, scenario)
+        problem = _await_progress(world, scenario)
+        if problem is None:
+            check_end(world, scenario)
+    except Violation as violation:
+        return str(violation)
+    return problem
 
 
 def _heal(world: World, scenario: Scenario) -> None:

@@ -26,6 +26,13 @@ def test_random_scenarios_of_honest_validators_keep_every_invariant(first: int) 
     assert [(o.seed, o.problem) for o in outcomes if o.problem is not None] == []
 
 
+@pytest.mark.parametrize("first", range(0, 40, 20))
+def test_dozens_of_crashes_break_nothing(first: int) -> None:
+    seeds = range(first, first + 20)
+    outcomes = [attempt(seed, tuple(ACTORS), hostile=True) for seed in seeds]
+    assert [(o.seed, o.problem) for o in outcomes if o.problem is not None] == []
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_scenarios_with_the_real_signatures_and_proofs_hold(seed: int) -> None:
     scenario = draw(seed + 200, ("equivocator", "nuller", "mutating_disrupter"))

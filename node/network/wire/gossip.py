@@ -2,9 +2,9 @@
 
 Mended: a frame or key that cannot be parsed ends a stream, not the process; messages are named by
 the hash of topic and content everywhere; nothing waits in a channel of 32 places; a peer that was
-pruned still hears what exists; one task writes to a stream, so frames do not mingle; grafts meant for one peer are not sent to another; the heartbeat is
-one second whatever "health" says; strangers' addresses are not dialed; whole messages are not kept
-to find equivocations.
+pruned still hears what exists; one task writes to a stream, so frames do not mingle; grafts meant
+for one peer are not sent to another; the heartbeat is one second whatever "health" says;
+strangers' addresses are not dialed; whole messages are not kept to find equivocations.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from libp2p.pubsub.validators import signature_validator
 from libp2p.utils.varint import encode_varint_prefixed
 
 from node.network.framing import StreamBroken, read_exactly
+from node.network.seen import Seen
 from node.network.wire.streams import WireStream
 
 _log = logging.getLogger("openledger.network")
@@ -44,7 +45,8 @@ IDONTWANT_FROM = 16 * 1024
 DEGREE, DEGREE_LOW, DEGREE_HIGH = 8, 6, 64
 HEARTBEAT_SECONDS = 1.0
 WRITE_SECONDS = 10.0
-SEEN_SECONDS = 120
+SEEN_SECONDS = 10.0
+"""Longer than the router offers a message; what its author sends again later is news."""
 
 # The signed address record that would travel with every message costs more than most messages.
 setattr(gossipsub_module, "env_to_send_in_RPC", lambda _host: (b"", False))  # noqa: B010
@@ -188,9 +190,11 @@ class HardPubsub(Pubsub):
     def __init__(
         self, host: Any, router: HardGossipSub, judge: Judge, garbage: Callable[[str, str], None]
     ) -> None:
-        super().__init__(
-            host, router, seen_ttl=SEEN_SECONDS, msg_id_constructor=message_id, strict_signing=True
-        )
+        super().__init__(host, router, msg_id_constructor=message_id, strict_signing=True)
+        # The library's memory of names is a thread per instance, and forgets too late for a
+        # message that is sent once more because somebody may have missed it.
+        self.seen_messages.stop()
+        self.seen_messages: Any = Seen(SEEN_SECONDS, time.monotonic)
         # A process that restarts must not repeat its sequence numbers.
         self.counter = time.time_ns()
         self._judge = judge
@@ -297,11 +301,9 @@ class HardPubsub(Pubsub):
 
     async def push_msg(self, msg_forwarder: ID, msg: Any) -> None:
         """Deliver a message once and pass it on; whose signature fails, its bearer is reported."""
-        if self._is_msg_seen(msg):
-            return
         if msg_forwarder != self.my_id:
             author = ID(msg.from_id)
-            if author == self.my_id:
+            if author == self.my_id or self._is_msg_seen(msg):
                 return
             if not signature_validator(msg):
                 raise ValueError("a message whose signature does not verify")

@@ -70,6 +70,7 @@ class WireHost:
         seed: 32 bytes of the ed25519 identity; announce: addresses that identify tells besides
         those that are listened on.
         """
+        self.listening = False
         pair = create_new_key_pair(seed)
         self._id = ID.from_pubkey(pair.public_key)
         self._listener = listener
@@ -134,6 +135,7 @@ class WireHost:
                 try:
                     for host, port in listen:
                         await self._swarm.listen_tcp(host, port)
+                    self.listening = True
                     task_status.started()
                     while True:
                         await trio.sleep(REFRESH_SECONDS)

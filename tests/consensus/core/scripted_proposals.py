@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from itertools import count
 
 from scripted_chain import GENESIS, body
-from scripted_world import DOMAIN, World
+from scripted_world import DOMAIN, World, nothing
 
 from consensus.core import ecvrf
 from consensus.core.digest import certificate_hash, justification_hash, vrf_alpha
@@ -15,6 +15,8 @@ from consensus.core.votes import Certificate, Subject, VoteKind, certificate
 from runtime.primitives.digest import PreDigest, pre_digest_item
 from runtime.primitives.header import Block
 from runtime.primitives.leaders import leader_of
+
+EQUAL = (1, 1, 1, 1)
 
 
 def seed_where(weights: Sequence[int], leaders: Sequence[int]) -> bytes:
@@ -29,6 +31,14 @@ def seed_where(weights: Sequence[int], leaders: Sequence[int]) -> bytes:
 
 def _leader(seed: bytes, view: int, weights: Sequence[int]) -> int:
     return leader_of(seed, view, weights)
+
+
+def alone(*leaders: int, ends: Sequence[int] = ()) -> World:
+    """Make a world where only the first of four runs, and no message passes by itself."""
+    world = World(ends=ends, seed=seed_where(EQUAL, leaders))
+    world.passes = nothing
+    world.start(0)
+    return world
 
 
 def certify(world: World, subject: Subject, signers: Iterable[int]) -> Certificate:
@@ -61,13 +71,16 @@ def craft(
     hidden: Sequence[bytes] = (),
     leader: int | None = None,
     signer: int | None = None,
+    prover: int | None = None,
+    credited: bytes | None = None,
     time: int | None = None,
     more: Sequence[bytes] = (),
 ) -> Proposal:
     """Make a proposal of the first epoch; by default all in it is as it should be.
 
     skipped: the nullifications between, shown as far as they may be; hidden: hashes of others,
-    before them, that nobody is shown. leader: who the header says; signer: who signs.
+    before them, that nobody is shown. leader: who the header says; signer: who signs;
+    prover: whose proof of randomness it carries; credited: the bitmap of the parent's signers.
     """
     leads = world.leads(view)
     leader = leads if leader is None else leader
@@ -75,7 +88,8 @@ def craft(
     header = GENESIS if parent is None else parent.header
     hashes = (*hidden, *map(certificate_hash, skipped))
     alpha = vrf_alpha(DOMAIN.genesis_hash, 0, view, world.first.seed)
-    vrf = world.keys[leader].prove(alpha)
+    vrf = world.keys[leader if prover is None else prover].prove(alpha)
+    signers = b"" if proof is None else proof.bitmap
     claim = PreDigest(
         0,
         view,
@@ -84,7 +98,7 @@ def craft(
         ecvrf.proof_to_hash(vrf) or b"",
         vrf,
         justification_hash(proof, hashes),
-        b"" if proof is None else proof.bitmap,
+        signers if credited is None else credited,
     )
     extrinsics = body(world.now if time is None else time, *more)
     digest = (pre_digest_item(claim),)

@@ -10,6 +10,7 @@ import agreement_samples as samples
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from vote_samples import certificates
 
 from consensus.core.evidence import Evidence, decode_evidence, encode_evidence
 from consensus.core.messages import (
@@ -72,7 +73,7 @@ def test_a_response_comes_back(response: Response) -> None:
     assert decode_response(encode_response(response)) == response
 
 
-@given(samples.certificates())
+@given(certificates())
 def test_a_certificate_comes_back(certificate: Certificate) -> None:
     assert decode_certificate(encode_certificate(certificate)) == certificate
 

@@ -7,6 +7,7 @@ exchanged by anybody, so a copy that does not fit costs its sender, never the le
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 from scripted_chain import BROKEN, body
@@ -56,7 +57,7 @@ def mangled(good: Proposal, how: str) -> Proposal:
     assert good.parent is not None
     skip = good.nullifications[0]
     fake = forged(skip)
-    changes: dict[str, dict[str, object]] = {
+    changes: dict[str, dict[str, Any]] = {
         "parent forged": {"parent": forged(good.parent)},
         "parent dropped": {"parent": None},
         "parent is a nullification": {"parent": skip},

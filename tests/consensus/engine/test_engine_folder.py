@@ -18,7 +18,7 @@ R = SigningReason
 
 def reason_of(folder: LogFolder, number: int, **how: bool) -> SigningReason:
     with pytest.raises(SigningRefused) as caught:
-        folder.enter(epoch_of(number), None, live=how.get("live", False), at_start=True)
+        folder.enter(epoch_of(number), None, live=how.get("live", False))
     return caught.value.reason
 
 
@@ -67,17 +67,6 @@ def test_no_log_is_made_below_the_log_of_a_later_epoch(tmp_path: Path) -> None:
     enter(folder, 2)
     assert reason_of(folder, 1, live=True) is R.NO_LOG
     assert reason_of(folder, 0) is R.NO_LOG
-
-
-def test_after_a_crash_at_the_boundary_the_log_before_allows_the_next(tmp_path: Path) -> None:
-    folder = folder_at(tmp_path)
-    enter(folder, 1)
-    with pytest.raises(SigningRefused):
-        folder.enter(epoch_of(2), None, live=False, at_start=False)
-    assert folder.enter(epoch_of(2), None, live=False, at_start=True).fresh
-    damaged = folder.log_path(2)
-    damaged.write_bytes(damaged.read_bytes()[:-5])
-    assert reason_of(folder, 3) is R.NO_LOG
 
 
 def test_a_log_of_another_chain_fork_or_epoch_is_named(tmp_path: Path) -> None:

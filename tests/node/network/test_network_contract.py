@@ -71,9 +71,8 @@ async def town(request: pytest.FixtureRequest, nursery: trio.Nursery, tmp_path: 
             await town.add(ether.node(name))
     else:
         street = Street(nursery, tmp_path)
-        await town.add(Libp2pNetwork(street.settings("a")))
-        known = town.networks[0].addresses()
-        for name in "bc":
+        for name in "abc":
+            known = tuple(network.addresses()[0] for network in town.networks)
             await town.add(Libp2pNetwork(street.settings(name, bootnodes=known)))
     await until(lambda: all(len(network.peers()) == 2 for network in town.networks))
     return town

@@ -5,14 +5,14 @@ from __future__ import annotations
 import msgpack
 import trio
 import trio.testing
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from libp2p.pubsub.pb import rpc_pb2
 from libp2p.utils.varint import encode_varint_prefixed
 from network_nodes import GENESIS, Stranger, hello, until
 
 from node.network import direct
-from node.network.framing import StreamBroken, frame
+from node.network.framing import StreamBroken, frame, read_frame
 from node.network.hello import (
     Hello,
     HelloRefused,
@@ -64,23 +64,27 @@ RPC_FRAMES = st.one_of(
 )
 
 
-@given(st.lists(RPC_FRAMES, min_size=1, max_size=5))
+@settings(max_examples=settings.default.max_examples // 4)
+@given(st.lists(RPC_FRAMES, min_size=10, max_size=20))
 def test_no_gossip_frame_stops_a_host(frames: list[bytes]) -> None:
     async def main() -> None:
         async with trio.open_nursery() as nursery:
-            host, stranger = Stranger(b"h" * 32), Stranger(b"s" * 32)
+            host, stranger, honest = (Stranger(seed * 32) for seed in (b"h", b"s", b"o"))
             await nursery.start(host.host.run, [("127.0.0.1", 0)], ["t"])
             await nursery.start(stranger.host.run, [], ["t"])
+            await nursery.start(honest.host.run, [], ["t"])
             host.host.admit_to_gossip(stranger.id)
             await stranger.host.dial(*host.host.bound[0], host.id)
             for data in frames:
                 stream = await stranger.host.open(host.id, PROTOCOL)
                 await stream.write(data)
                 await stream.close()
-            stranger.host.admit_to_gossip(host.id)
-            topics = stranger.host._pubsub.peer_topics
-            await until(lambda: peer_of(host.id) in topics.get("t", ()))
-            await stranger.host.publish("t", b"still there")
+            await honest.host.dial(*host.host.bound[0], host.id)
+            await until(lambda: host.host.connections(honest.id))
+            host.host.admit_to_gossip(honest.id)
+            honest.host.admit_to_gossip(host.id)
+            await until(lambda: peer_of(host.id) in honest.host._router.mesh["t"])
+            await honest.host.publish("t", b"still there")
             await until(lambda: b"still there" in [message[3] for message in host.gossip])
             nursery.cancel_scope.cancel()
 
@@ -110,6 +114,17 @@ class Bytes:
     async def reset(self) -> None:
         await trio.lowlevel.checkpoint()
         self.was_reset = True
+
+
+class Dribble(Bytes):
+    """A stream that yields a byte at a time."""
+
+    async def read(self, size: int) -> bytes:
+        return await super().read(min(size, 1))
+
+
+async def test_a_frame_may_arrive_byte_by_byte() -> None:
+    assert await read_frame(Dribble(frame(b"x" * 5000)), 5000) == b"x" * 5000
 
 
 class Owner:

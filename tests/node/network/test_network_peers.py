@@ -16,6 +16,7 @@ from node.network import libp2p_network, requests
 from node.network.addresses import Address, believable
 from node.network.book import FIRST_BAN_SECONDS, Book
 from node.network.framing import StreamBroken, frame, read_exactly, read_frame
+from node.network.gatekeeper import HANDSHAKE_FAULTS
 from node.network.hello import (
     Hello,
     HelloReason,
@@ -306,10 +307,10 @@ async def test_an_ip_that_garbles_handshakes_is_banned_but_never_this_machine(
     street: Street,
 ) -> None:
     network = libp2p_network.Libp2pNetwork(street.settings("node"))
-    for _ in range(libp2p_network.HANDSHAKE_FAULTS):
+    for _ in range(HANDSHAKE_FAULTS):
         assert network._admit("8.8.8.8", True)
-        network._handshake_failed("8.8.8.8", "planted")
-        network._handshake_failed("127.0.0.1", "planted")
+        network._gate.handshake_failed("8.8.8.8", "planted")
+        network._gate.handshake_failed("127.0.0.1", "planted")
     assert not network._admit("8.8.8.8", True)
     assert network._admit("127.0.0.1", True)
 
