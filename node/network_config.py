@@ -34,7 +34,6 @@ class NetworkConfig:
     inbound: int = 32
     inbound_per_ip: int = 4
     mdns: bool = False
-    private: bool = False
 
 
 def open_network(
@@ -68,7 +67,6 @@ def open_network(
         inbound=config.inbound,
         inbound_per_ip=config.inbound_per_ip,
         mdns=config.mdns,
-        private=config.private,
     )
     try:
         network = Libp2pNetwork(settings)

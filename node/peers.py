@@ -106,10 +106,8 @@ class NetworkPeers:
             event = await self._network.next_event()
             match event:
                 case PeerJoined(info):
-                    _log.info("peer joined", peer=info.id, address=info.address, agent=info.agent)
                     return PeerEvent(info.id, joined=True)
                 case PeerLeft(peer):
-                    _log.info("peer left", peer=peer)
                     return PeerEvent(peer)
                 case MessageReceived(peer, Channel.TRANSACTIONS, data):
                     await self._take_transactions(peer, data)

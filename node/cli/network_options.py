@@ -72,7 +72,6 @@ def chosen_network(arguments: argparse.Namespace, spec: ChainSpec) -> NetworkCon
         inbound=arguments.in_peers,
         inbound_per_ip=arguments.in_peers_per_ip,
         mdns=arguments.mdns,
-        private=spec.chain_type is not ChainType.LIVE,
     )
 
 

@@ -15,8 +15,7 @@ class NetworkSettings:
     folder: holds `key` and `peers.json`; listen, announce, bootnodes, reserved: multiaddr texts,
     the last two with `/p2p/<peer id>`; announce: where others should call, in addition to what is
     listened on; fork_id: raised by every coordinated rollback; session_key, sign_hello: prove who
-    validates here, both or neither; private: share and dial addresses of this machine and its
-    networks that peers there tell.
+    validates here, both or neither.
     """
 
     folder: Path

@@ -59,8 +59,8 @@ class Topic(Generic[T]):
 class Heads:
     """The heads of the chain as news: hashes of new, best and finalised blocks, in order.
 
-    Finalised blocks are told without gaps (but for those below a fetched state), even when the node's own events were lost because this
-    reader was slow.
+    Finalised blocks are told without gaps, but for those below a fetched state, even when the
+    node's own events were lost because this reader was slow.
     """
 
     def __init__(self, chain: Chain) -> None:
