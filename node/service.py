@@ -197,6 +197,7 @@ class _Parts:
             ShownPeers(network, chain),
             self.private,
             self.exchange,
+            EvidenceFolder(config.paths.evidence),
         )
         network.set_handler(RequestKind.STATE, StateServer(chain).answer)
         network.set_handler(RequestKind.CONSENSUS, self._answer)

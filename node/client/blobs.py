@@ -9,7 +9,7 @@ from pathlib import Path
 
 import trio
 
-from node.client.errors import BlobError
+from node.client.errors import BlobError, CallError
 from node.client.transport import Transport
 from runtime.primitives.hashing import blake2_256
 
@@ -44,8 +44,8 @@ async def get_blob(
     """Download a blob into a file, which appears only when its bytes have their hash.
 
     A node that lacks the blob asks its peers first. An interrupted download goes on where it
-    stopped. Raises BlobError where no transaction declares the blob, or the node sends other bytes
-    (they are deleted), and RpcError where nobody gives it.
+    stopped. Raises BlobError where no transaction declares the blob, nobody gives it, or the node
+    sends other bytes (they are deleted).
     """
     name = "0x" + blob_hash.hex()
     status = await transport.request("openledger_blob_status", (name,))
@@ -56,7 +56,10 @@ async def get_blob(
     done, digest = await trio.to_thread.run_sync(_digest_of, part)
     async with await trio.open_file(part, "ab") as file:
         while done < size:
-            text = await transport.request("openledger_blob_get", (name, done, CHUNK))
+            try:
+                text = await transport.request("openledger_blob_get", (name, done, CHUNK))
+            except CallError as error:
+                raise BlobError(f"the node does not hold blob {name}: {error.data}") from error
             data = base64.b64decode(text)
             if not data:
                 break

@@ -19,6 +19,7 @@ from runtime.state.store import MissingNode, State
 if TYPE_CHECKING:
     from node.blob_exchange import BlobExchange
     from node.blobs import BlobStore
+    from node.evidence import EvidenceFolder
     from node.pool import Pool
     from node.private_exchange import PrivateExchange
 
@@ -101,6 +102,7 @@ class Backend:
     network: PeerView = field(default_factory=NoPeers)
     private: PrivateExchange | None = None
     exchange: BlobExchange | None = None
+    evidence: EvidenceFolder | None = None
 
     def at(self, block_hash: bytes | None) -> bytes:
         """Name the block to read at: the given one, or the best."""

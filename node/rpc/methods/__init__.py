@@ -23,7 +23,7 @@ def all_methods(backend: Backend, heads: Heads) -> list[AnyMethod]:
         *blob_methods(backend),
         *chain_methods(backend, heads),
         *committee_methods(backend.private),
-        *finality_methods(backend),
+        *finality_methods(backend, heads),
         *payment_methods(backend),
         *state_methods(backend),
         *state_subscriptions(backend, heads),

@@ -1,18 +1,63 @@
-"""`openledger_proveFinality`: evidence of finality for who trusts the validators only."""
+"""Proofs of finality for who trusts the validators only, and evidence against those who lie."""
 
 from __future__ import annotations
 
+from consensus.core.evidence import EvidenceKind, encode_evidence
 from node.rpc.backend import Backend
-from node.rpc.dispatch import AnyMethod, Method
+from node.rpc.dispatch import AnyMethod, Method, SubscribeMethod
 from node.rpc.errors import RANGE_TOO_LARGE, RpcError
+from node.rpc.heads import Heads
 from node.rpc.params import Param, to_hex, u32
+from node.rpc.subscriptions import Subscription
 
 _MOST_HEADERS = 4096
+_MOST_EPOCHS = 64
 
 
-def finality_methods(backend: Backend) -> list[AnyMethod]:
+def finality_methods(backend: Backend, heads: Heads) -> list[AnyMethod]:
     """List the methods of this group."""
     chain = backend.chain
+
+    def prove_epochs(first: int) -> object:
+        """Return the proven ends of epochs from one on, at most 64.
+
+        `header` (SCALE) announces the validators of the next epoch; `proof` makes it final by the
+        votes of its own. Whoever knows the set of one epoch learns that of the next from it.
+        """
+        found = []
+        for epoch in range(first, first + _MOST_EPOCHS):
+            block_hash = chain.boundary(epoch)
+            header = None if block_hash is None else chain.header(block_hash)
+            proof = None if block_hash is None else chain.justification(block_hash)
+            if header is None or proof is None:
+                break
+            found.append(
+                {"epoch": epoch, "header": to_hex(header.encode()), "proof": to_hex(proof)}
+            )
+        return found
+
+    def evidence() -> object:
+        """List what this node saw of validators that contradicted themselves."""
+        kept = [] if backend.evidence is None else backend.evidence.all()
+        return [
+            {
+                "kind": EvidenceKind(piece.kind).name,
+                "epoch": piece.first.epoch,
+                "view": piece.first.view,
+                "position": piece.first.signer,
+                "evidence": to_hex(encode_evidence(piece)),
+            }
+            for piece in kept
+        ]
+
+    async def justifications(subscription: Subscription) -> None:
+        def tell(block_hash: bytes) -> None:
+            proof = chain.justification(block_hash)
+            if proof is not None:
+                subscription.notify({"block": to_hex(block_hash), "proof": to_hex(proof)})
+
+        tell(heads.finalized.latest)
+        subscription.on_close(heads.finalized.listen(tell))
 
     def prove_finality(number: int) -> object:
         """Return the first proof at or above a block, and the headers from it down to the block.
@@ -41,4 +86,14 @@ def finality_methods(backend: Backend) -> list[AnyMethod]:
             raise RpcError(RANGE_TOO_LARGE, "No finality proof in range", detail)
         return None
 
-    return [Method("openledger_proveFinality", prove_finality, (Param("number", u32),))]
+    return [
+        Method("openledger_proveFinality", prove_finality, (Param("number", u32),)),
+        Method("openledger_proveEpochs", prove_epochs, (Param("first", u32),)),
+        Method("openledger_evidence", evidence),
+        SubscribeMethod(
+            "openledger_subscribeJustifications",
+            justifications,
+            "openledger_justification",
+            ("openledger_unsubscribeJustifications",),
+        ),
+    ]

@@ -287,6 +287,23 @@ async def test_finality_is_proven_for_any_final_block(
     assert await result(socket, "openledger_proveFinality", 4_000_000) is None
 
 
+async def test_the_ends_of_epochs_and_evidence_are_told(
+    socket: WebSocketConnection, node: RunningNode
+) -> None:
+    assert await result(socket, "openledger_proveEpochs", 0) == []
+    assert await result(socket, "openledger_evidence") == []
+    await socket.send_message(
+        '{"jsonrpc":"2.0","id":5,"method":"openledger_subscribeJustifications","params":[]}'
+    )
+    told = None
+    while told is None:
+        told = orjson.loads(await socket.get_message()).get("params")
+    block = bytes.fromhex(told["result"]["block"][2:])
+    proof = node.chain.justification(block)
+    assert proof is not None
+    assert told["result"]["proof"] == "0x" + proof.hex()
+
+
 async def test_no_method_fails_on_random_parameters(
     socket: WebSocketConnection, node: RunningNode, caplog: pytest.LogCaptureFixture
 ) -> None:
