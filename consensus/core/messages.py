@@ -275,6 +275,3 @@ def decode_response(data: bytes) -> Response:
     """Decode a whole response; raises DecodeError."""
     response: Response = decode(Response, data)
     return response
-
-
-__all__ = [name for name in dir() if not name.startswith("_")]

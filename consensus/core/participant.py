@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from consensus.core.actions import (
     Action,
-    Ask,
     Broadcast,
     CloseEpoch,
-    Fault,
-    OpenEpoch,
-    Penalise,
     Send,
     SetTimer,
     StopSigning,
 )
+from consensus.core.answers import Answers
 from consensus.core.catchup import FETCH_VIEW, CatchUp
-from consensus.core.certificates import FINALIZE, holds
 from consensus.core.events import (
     BlockBuilt,
     BlockExecuted,
@@ -38,63 +34,25 @@ from consensus.core.events import (
 from consensus.core.messages import (
     MAX_CERTIFICATES,
     MAX_EPOCH_PROOFS,
-    Blocks,
-    BlocksRequest,
     CertificateNotice,
-    Certificates,
     CertificatesRequest,
-    EpochProof,
-    EpochProofs,
     EpochProofsRequest,
-    Finality,
     FinalityRequest,
-    HeadersRequest,
     Message,
     Proposal,
     Status,
     Vote,
-    Votes,
-    VotesRequest,
 )
-from consensus.core.ports import FinalRef, ParticipantConfig
-from consensus.core.replica import WALK, Replica
-from consensus.core.validators import Epoch
+from consensus.core.replica import Replica
+from consensus.core.state import WALK
 from consensus.core.votes import Certificate
-from runtime.primitives.digest import find_next_epoch
 
 EARLY = 32
 """Messages of a peer that wait until the next epoch is open, one proposal among them."""
 
 
-class Participant:
+class Participant(Answers):
     """Events in, actions out; see `handle`."""
-
-    def __init__(self, config: ParticipantConfig) -> None:
-        self.config = config
-        self.current: Replica | None = None
-        self.previous: Replica | None = None
-        """The epoch before: it serves until something is final in the current one (H4)."""
-        self.catch_up: CatchUp | None = None
-        self._peers: dict[Peer, Status | None] = {}
-        self._early: list[tuple[Peer, Message]] = []
-        self._shown: dict[Peer, int] = {}
-        """When a peer was told last how the epoch before ended (unix ms)."""
-        self._listening = True
-        """Until the driver has listened for a double after the start."""
-        self._late_listening = False
-        self._log_open = False
-        self._opening: tuple[Epoch, Certificate] | None = None
-        self._next_log_open: bool | None = None
-        self._proofs: list[EpochProof] = []
-        self._final_epoch = config.epoch.number
-        """The highest epoch in which something is known to be final."""
-        self._unsure = False
-        """Whether that is being asked."""
-        self._late = False
-        """Whether something was final in the epoch that is being opened."""
-        self._actions: list[Action] = []
-
-    # --- reading --------------------------------------------------------------------------
 
     def status(self) -> Status:
         """Tell how far this node is."""
@@ -117,8 +75,6 @@ class Participant:
     def signing(self) -> bool:
         """Whether this validator votes."""
         return self.current is not None and self.current.signing
-
-    # --- events ---------------------------------------------------------------------------
 
     def handle(self, event: Event, now: int) -> list[Action]:
         """Take an event (now: unix ms) and return what is to be done, in order."""
@@ -172,8 +128,6 @@ class Participant:
         taken = list(self._actions)
         self._actions.clear()
         return taken
-
-    # --- messages -------------------------------------------------------------------------
 
     def _receive(self, peer: Peer, message: Message, now: int) -> None:
         if isinstance(message, Status):
@@ -237,114 +191,6 @@ class Participant:
             if status.final_view < final.view and final.certificate is not None:
                 self._actions.append(Send(peer, CertificateNotice(final.certificate)))
 
-    def _ask(
-        self,
-        request: EpochProofsRequest | FinalityRequest | CertificatesRequest | VotesRequest,
-        peer: Peer | None,
-    ) -> None:
-        self._actions.append(Ask(request, peer or None))
-
-    # --- answers --------------------------------------------------------------------------
-
-    def _respond(self, event: Responded, now: int) -> None:
-        request, peer, response = event.request, event.peer, event.response
-        match request:
-            case CertificatesRequest(epoch):
-                replica = self._of_epoch(epoch)
-                if isinstance(response, Certificates) and replica is not None:
-                    for certificate in response.certificates:
-                        if certificate.epoch == epoch:
-                            replica.take_certificate(peer, certificate, now)
-            case VotesRequest(epoch):
-                replica = self._of_epoch(epoch)
-                if isinstance(response, Votes) and replica is not None:
-                    for vote in response.votes:
-                        if vote.epoch == epoch:
-                            replica.on_vote(peer, vote, now)
-            case BlocksRequest():
-                if self.catch_up is not None:
-                    self.catch_up.on_response(request, peer, response)
-                if isinstance(response, Blocks):
-                    self._take_blocks(request, response, now)
-            case HeadersRequest():
-                if self.catch_up is not None:
-                    self.catch_up.on_response(request, peer, response)
-                    for header in self.catch_up.headers:
-                        self._replica().saw_header(header)
-            case EpochProofsRequest():
-                if isinstance(response, EpochProofs):
-                    self._take_proofs(peer, response, now)
-            case FinalityRequest():
-                self._unsure = False
-                if isinstance(response, Finality) and response.proof is not None:
-                    self._take_finality(peer, response.proof, now)
-
-    def _take_blocks(self, request: BlocksRequest, response: Blocks, now: int) -> None:
-        asked = set(request.hashes)
-        for block in response.blocks:
-            if block.header.hash() in asked:
-                self._replica().add_block(block, now)
-
-    def _take_proofs(self, peer: Peer, response: EpochProofs, now: int) -> None:
-        """Check a chain of epochs' ends, each by the validators that the one before announced."""
-        replica = self._replica()
-        epoch = replica.epoch
-        checked: list[EpochProof] = []
-        for proof in response.proofs:
-            announced = find_next_epoch(proof.header.digest)
-            if (
-                announced is None
-                or announced.epoch != epoch.number + 1
-                or not self._proves(proof, epoch)
-            ):
-                if proof.certificate.epoch >= replica.epoch.number:
-                    self._blame(peer, f"no proof of the end of epoch {epoch.number}")
-                break
-            checked.append(proof)
-            self._final_epoch = max(self._final_epoch, epoch.number)
-            epoch = epoch.after(announced, proof.header.hash(), proof.header.number)
-        if not checked or replica.ended is not None:
-            return
-        self._proofs = checked
-        self._unsure = True
-        self._ask(FinalityRequest(), peer)
-        self._use_proof(peer, now)
-
-    def _use_proof(self, peer: Peer, now: int) -> None:
-        replica = self._replica()
-        for proof in self._proofs:
-            if proof.certificate.epoch == replica.epoch.number:
-                replica.take_certificate(peer, proof.certificate, now)
-
-    def _take_finality(self, peer: Peer, proof: EpochProof, now: int) -> None:
-        replica = self._replica()
-        epoch = proof.certificate.epoch
-        if epoch == replica.epoch.number:
-            if self._proves(proof, replica.epoch):
-                replica.take_certificate(peer, proof.certificate, now)
-            else:
-                self._blame(peer, "no proof of the last final block")
-            return
-        last = self._proofs[-1] if self._proofs else None
-        announced = None if last is None else find_next_epoch(last.header.digest)
-        if last is not None and announced is not None and announced.epoch == epoch:
-            following = replica.epoch.after(announced, last.header.hash(), last.header.number)
-            if self._proves(proof, following):
-                self._final_epoch = max(self._final_epoch, epoch)
-
-    def _proves(self, proof: EpochProof, epoch: Epoch) -> bool:
-        certificate, header = proof.certificate, proof.header
-        return (
-            certificate.kind == FINALIZE
-            and (certificate.block_hash, certificate.number) == (header.hash(), header.number)
-            and holds(certificate, self.config.domain, epoch, self.config.crypto)
-        )
-
-    def _blame(self, peer: Peer, detail: str) -> None:
-        self._actions.append(Penalise(peer, Fault.BAD_RESPONSE, detail))
-
-    # --- timers ---------------------------------------------------------------------------
-
     def _fire(self, timer: Timer, now: int) -> None:
         if timer.kind is TimerKind.STATUS:
             self._tell_status()
@@ -363,8 +209,6 @@ class Participant:
     def _tell_status(self) -> None:
         self._actions.append(Broadcast(self.status()))
         self._actions.append(SetTimer(Timer(TimerKind.STATUS, 0, 0), self.config.pace.status))
-
-    # --- epochs ---------------------------------------------------------------------------
 
     def _pump(self, now: int) -> None:
         """Start to catch up where a final block is far ahead; open the next epoch when due."""
@@ -395,107 +239,6 @@ class Participant:
         if self.previous is not None and number > replica.epoch.start_number:
             self._actions.append(CloseEpoch(self.previous.epoch.number))
             self.previous = None
-
-    def _open_next(self, replica: Replica) -> None:
-        """H3: the last block of the epoch is final; open the next epoch's log, then enter it.
-
-        The log is asked for in front of storing the block, so that no crash leaves the chain in an
-        epoch whose log was never made; the epoch begins when both are on the disk.
-        """
-        ended = replica.ended
-        if ended is None or self._opening is not None or self._unsure:
-            return
-        header = self.config.ledger.header(ended.block_hash)
-        announced = None if header is None else find_next_epoch(header.digest)
-        if announced is None:
-            return
-        following = replica.epoch.after(announced, ended.block_hash, ended.number)
-        self._opening = following, ended
-        self._late = self._final_epoch > replica.epoch.number
-        live = not replica.stopped and (self._log_open or not self._late)
-        self._actions.append(OpenEpoch(following, ended, live))
-        replica.end()
-
-    def _epoch_ready(self, epoch: int, signing: bool, now: int) -> None:
-        if self._opening is None or self._opening[0].number != epoch:
-            self._log_open = signing
-            self._allow_signing(now)
-        else:
-            self._next_log_open = signing
-
-    def _enter_next(self, old: Replica, now: int) -> None:
-        """Begin the next epoch when its log is open and the block it starts from is stored."""
-        if self._opening is None or self._next_log_open is None:
-            return
-        following, _ = self._opening
-        if old.stored < following.start_number:
-            return
-        signing = self._next_log_open
-        self._opening = self._next_log_open = None
-        self.previous = old
-        final = FinalRef(0, following.start_number, following.start_hash)
-        self.current = Replica(self.config, following, final, now, self._actions)
-        self.current.start((), now)
-        self._final_epoch = max(self._final_epoch, following.number)
-        self._log_open = signing
-        self._late_listening = False
-        if signing and (self._late or self._listening):
-            self._listen()
-        self._allow_signing(now)
-        self._use_proof("", now)
-        early, self._early = self._early, []
-        for peer, message in early:
-            self._receive(peer, message, now)
-        self._tell_status()
-
-    def _listen(self) -> None:
-        """Listen for the own key before signing in an epoch that others began without this node.
-
-        Its log is new, but an older copy of this disk may have been there before.
-        """
-        replica = self._replica()
-        if replica.me is None or len(replica.epoch.validators) == 1:
-            return
-        self._late_listening = True
-        for peer in self._peers:
-            self._ask(VotesRequest(replica.epoch.number, replica.me), peer)
-        timer = Timer(TimerKind.LISTEN, replica.epoch.number, 0)
-        self._actions.append(SetTimer(timer, 2 * self.config.pace.leader))
-
-    def _heard_nothing(self, epoch: int, now: int) -> None:
-        """End the listening when this node has all that is final of the epoch."""
-        replica = self._replica()
-        if replica.epoch.number != epoch:
-            return
-        target = replica.unfinalized
-        behind = target is not None and target.number > replica.stored + WALK
-        if behind or self.catch_up is not None:
-            timer = Timer(TimerKind.LISTEN, epoch, 0)
-            self._actions.append(SetTimer(timer, self.config.pace.leader))
-            return
-        self._late_listening = False
-        self._allow_signing(now)
-
-    def _allow_signing(self, now: int) -> None:
-        if (
-            self.current is not None
-            and self._log_open
-            and not (self._listening or self._late_listening)
-        ):
-            self.current.allow_signing(now)
-
-    # --- which replica --------------------------------------------------------------------
-
-    def _replica(self) -> Replica:
-        if self.current is None:
-            raise RuntimeError("the first event has to be Started")
-        return self.current
-
-    def _of_epoch(self, epoch: int) -> Replica | None:
-        for replica in (self.current, self.previous):
-            if replica is not None and replica.epoch.number == epoch:
-                return replica
-        return None
 
 
 def _epoch_of(certificate: Certificate | None) -> int:

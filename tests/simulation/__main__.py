@@ -5,13 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-import traceback
 from collections.abc import Iterable
 from multiprocessing import get_context
 
 from tests.simulation.actors import ACTORS
-from tests.simulation.draw import draw, draw_hostile
-from tests.simulation.scenario import Outcome, play
+from tests.simulation.attempt import attempt, attempt_all
+from tests.simulation.scenario import Outcome
 
 CHUNK = 50
 
@@ -29,28 +28,6 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def attempt(
-    seed: int, actors: tuple[str, ...], *, hostile: bool = False, verbose: bool = False
-) -> Outcome:
-    """Play a scenario; an exception of the core is a problem like any other."""
-    scenario = draw_hostile(seed, actors) if hostile else draw(seed, actors)
-    if verbose:
-        print(scenario)
-    try:
-        return play(scenario, print if verbose else None)
-    except Exception as error:
-        if verbose:
-            traceback.print_exc()
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        problem = f"{type(error).__name__}: {error} ({where.filename}:{where.lineno})"
-        return Outcome(seed, problem, "", 0, 0, 0, 0)
-
-
-def _chunk(work: tuple[int, int, tuple[str, ...], bool]) -> list[Outcome]:
-    first, last, actors, hostile = work
-    return [attempt(seed, actors, hostile=hostile) for seed in range(first, last)]
-
-
 def _outcomes(
     first: int, count: int, jobs: int, actors: tuple[str, ...], hostile: bool
 ) -> Iterable[Outcome]:
@@ -58,10 +35,10 @@ def _outcomes(
     work = [(start, min(start + CHUNK, first + count), actors, hostile) for start in ends]
     if jobs == 1:
         for part in work:
-            yield from _chunk(part)
+            yield from attempt_all(part)
         return
     with get_context("spawn").Pool(jobs) as pool:
-        for outcomes in pool.imap(_chunk, work):
+        for outcomes in pool.imap(attempt_all, work):
             yield from outcomes
 
 

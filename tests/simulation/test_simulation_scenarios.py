@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.simulation.__main__ import attempt
 from tests.simulation.actors import ACTORS
+from tests.simulation.attempt import attempt
 from tests.simulation.draw import draw
 from tests.simulation.scenario import play
 

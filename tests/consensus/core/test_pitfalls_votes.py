@@ -25,7 +25,7 @@ from consensus.core.messages import (
     CertificateNotice,
     encode_message,
 )
-from consensus.core.replica import STANDSTILL_BYTES
+from consensus.core.repeating import STANDSTILL_BYTES
 from consensus.core.votes import Subject, VoteKind
 from runtime.primitives.keys import verify_ed25519
 

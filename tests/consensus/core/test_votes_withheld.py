@@ -10,7 +10,7 @@ from scripted_world import LATENCY, PACE, START, World
 
 from consensus.core.evidence import EvidenceKind
 from consensus.core.messages import CertificateNotice, Message
-from consensus.core.replica import LOOKAHEAD
+from consensus.core.state import LOOKAHEAD
 from consensus.core.votes import Subject, VoteKind
 
 ME = 0
