@@ -6,7 +6,9 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: setup demo dev test check fix fuzz bench gpu clean
+VALIDATORS ?= 1
+
+.PHONY: setup demo dev test check fix fuzz sim bench gpu clean
 
 setup: $(STAMP)
 
@@ -17,7 +19,7 @@ $(STAMP): pyproject.toml scripts/system_needs.sh
 	touch $@
 
 demo: setup            ## run the main job: contribute, fine-tune, infer, attribute, settle
-	$(BIN)/python -m examples.demo
+	$(BIN)/python -m examples.demo --validators $(VALIDATORS)
 
 dev: setup             ## leave a development chain running for wallets and explorers
 	$(BIN)/openledger dev
@@ -37,6 +39,9 @@ fix: setup             ## what can be mended automatically
 
 fuzz: setup            ## property tests with many more examples
 	$(PYTEST) -m 'not gpu and not e2e' --numprocesses 2 --dist loadfile --hypothesis-profile deep
+
+sim: setup             ## 10,000 simulated networks with faults and liars; each failure prints its seed
+	$(BIN)/python -m tests.simulation --scenarios 10000 --seed 0 --jobs 2
 
 bench: setup           ## every figure of docs/measurements, with floors and peers
 	$(BIN)/python -m benches
