@@ -188,3 +188,34 @@ def test_a_node_without_a_key_never_votes() -> None:
     world.filter = note
     world.run(3_000)
     assert seen == {"n0", "n1", "n2", "n3"}
+
+
+def test_who_missed_a_boundary_replaces_a_validator_that_falls_silent_in_the_new_epoch() -> None:
+    scenario = _steady(length=40)
+    world = _world(scenario)
+    assert world.run(20_000, lambda: _height(world) >= 36)
+    late, silent = world.nodes[0], world.nodes[3]
+    late.crash()
+    assert world.run(20_000, lambda: _height(world) >= 43)
+    late.start()
+    assert world.run(20_000, lambda: len(late.ledger.final) - 1 >= 43)
+    silent.crash()
+    goal = _height(world) + 4
+    assert world.run(world.now + 60_000, progressed(world, world.nodes[:3], goal))
+    assert _votes(world, late, epoch=1)
+
+
+def test_an_old_copy_that_comes_to_a_later_epoch_signs_nothing_that_contradicts_its_own() -> None:
+    scenario = _steady(length=40)
+    world = _world(scenario)
+    assert world.run(20_000, lambda: _height(world) >= 38)
+    node = world.nodes[3]
+    copy = node.copy_disk()
+    assert world.run(20_000, lambda: _height(world) >= 50)
+    node.crash()
+    node.restore(copy)
+    voted = _votes(world, node, epoch=1)
+    assert voted
+    node.start()
+    _follows(world, scenario, world.nodes)
+    assert _votes(world, node, epoch=1) == voted
