@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
@@ -26,12 +25,12 @@ from node.chain import Chain
 from node.chain_events import Finalized
 from node.committee_gate import CommitteeGate
 from node.declarations import DeclaredBlobs
+from node.doors import open_doors
 from node.errors import NodeError
 from node.evidence import EvidenceFolder
 from node.log import Log
 from node.metrics import Metrics
 from node.metrics_parts import agreement_figures, exchange_figures, network_figures
-from node.metrics_server import MetricsServer
 from node.native_runtime import NativeRuntime
 from node.network.interface import Network, RequestKind
 from node.network_config import NetworkConfig, open_network
@@ -40,11 +39,8 @@ from node.peers import NetworkPeers, ShownPeers
 from node.pool import Pool
 from node.private_exchange import PrivateExchange
 from node.rpc.backend import Backend, NodeFacts
-from node.rpc.dispatch import Dispatcher
 from node.rpc.heads import Heads
 from node.rpc.limits import RpcConfig
-from node.rpc.methods import all_methods
-from node.rpc.server import RpcServer
 from node.storage.pruning import Pruning
 from node.sync.backfill import Backfill
 from node.sync.serving import StateServer
@@ -207,7 +203,7 @@ class _Parts:
 
     async def run(self, task_status: Starter) -> None:
         """Run until cancelled."""
-        doors = await _open_doors(self.config, self.backend, self.heads, self.metrics)
+        doors = await open_doors(self.config, self.backend, self.heads, self.metrics)
         async with trio.open_nursery() as nursery:
             for task in (self.heads.run, self.metrics.run, self.pool.run, *doors.tasks):
                 nursery.start_soon(task)
@@ -294,58 +290,6 @@ def _open_chain(config: NodeConfig, runtime: NativeRuntime) -> Iterator[Chain]:
     finally:
         chain.close()
         _log.info("chain closed", finalised=chain.finalized().number)
-
-
-@dataclass(frozen=True, slots=True)
-class _Doors:
-    """Where the node listens, and the tasks that serve there."""
-
-    rpc: tuple[str, int]
-    prometheus: tuple[str, int] | None
-    tasks: tuple[Callable[[], Awaitable[None]], ...]
-
-
-async def _open_doors(
-    config: NodeConfig, backend: Backend, heads: Heads, metrics: Metrics
-) -> _Doors:
-    rpc = _rpc_server(config, backend, heads, metrics)
-    metrics.connections = lambda: rpc.connections
-    if config.prometheus is None:
-        return _Doors(await _listen(rpc, config.rpc.port, "--rpc-port"), None, (rpc.run,))
-    prometheus = MetricsServer(metrics, *config.prometheus)
-    figures = await _listen(prometheus, config.prometheus[1], "--prometheus-port")
-    try:
-        calls = await _listen(rpc, config.rpc.port, "--rpc-port")
-    except NodeError:
-        await prometheus.aclose()
-        raise
-    return _Doors(calls, figures, (rpc.run, prometheus.run))
-
-
-class _Server(Protocol):
-    async def listen(self) -> tuple[str, int]: ...
-
-
-async def _listen(server: _Server, port: int, option: str) -> tuple[str, int]:
-    try:
-        host, bound = await server.listen()
-    except OSError as error:
-        why = "is in use" if error.errno == errno.EADDRINUSE else f"is not to be had ({error})"
-        raise NodeError(f"port {port} {why}; choose another with {option}") from error
-    _log.info(
-        "listening", what=option.removeprefix("--").removesuffix("-port"), host=host, port=bound
-    )
-    return host, bound
-
-
-def _rpc_server(config: NodeConfig, backend: Backend, heads: Heads, metrics: Metrics) -> RpcServer:
-    limits = config.rpc.limits
-    dispatcher = Dispatcher(
-        all_methods(backend, heads),
-        batch_length=limits.batch_length,
-        response_bytes=limits.response_bytes,
-    )
-    return RpcServer(dispatcher, config.rpc, metrics.health)
 
 
 def _facts(config: NodeConfig) -> NodeFacts:
