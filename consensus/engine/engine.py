@@ -327,16 +327,12 @@ class _Run:
             case CloseEpoch(number):
                 await self._diary.delete(number)
             case Report(evidence):
-                self._report(evidence)
+                self._engine._report(evidence)
             case Penalise(peer, fault, detail):
                 self._peers.penalise(peer, fault.name, detail)
             case Log() | Cast() | StopSigning():
                 raise InvariantViolation("records and votes are done before the fsync")
         return None
-
-    def _report(self, evidence: Evidence) -> None:
-        self._tell("a validator contradicted itself", {"signer": evidence.first.signer})
-        self._engine._report(evidence)
 
     def _set_best(self, block_hash: bytes) -> None:
         try:

@@ -9,7 +9,10 @@ from pathlib import Path
 
 from node.cli.options import add_chain_options, chosen_base_path, chosen_spec
 from node.client.signing import KeyPair, Scheme, from_uri, generate
+from node.errors import NodeError
 from node.keystore import Keystore
+from node.localnet.plan import peer_id
+from node.network.identity import load_or_make_key
 from node.password import read_password
 from node.paths import ChainPaths
 from runtime.primitives.keys import AddressError, ss58_decode, ss58_encode
@@ -42,6 +45,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     put.add_argument("--suri", default="-", help="secret URI; by default read from standard input")
     put.add_argument("--password-filename", type=Path, metavar="FILE")
     put.set_defaults(run=_insert)
+    peer = actions.add_parser("peer-id", help="print the node's name among peers, made if need be")
+    add_chain_options(peer)
+    peer.set_defaults(run=_peer_id)
 
 
 def _add_shared(parser: argparse.ArgumentParser) -> None:
@@ -77,6 +83,16 @@ def _insert(arguments: argparse.Namespace) -> int:
     with Keystore(paths.keystore, password) as keystore:
         pair = keystore.insert(arguments.purpose, secret, scheme)
     sys.stdout.write(f"{arguments.purpose} key 0x{pair.public.hex()} is in {paths.keystore}\n")
+    return 0
+
+
+def _peer_id(arguments: argparse.Namespace) -> int:
+    paths = ChainPaths.of(chosen_base_path(arguments), chosen_spec(arguments).id)
+    try:
+        seed = load_or_make_key(paths.network / "key")
+    except ValueError as error:
+        raise NodeError(str(error)) from error
+    sys.stdout.write(f"{peer_id(seed)}\n")
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -77,9 +78,11 @@ class Network:
 async def run_network(network: Network, show: Show) -> None:
     """Start all processes, show them each second; on the way out stop workers, then nodes.
 
-    Raises NodeError where all nodes have ended.
+    Raises NodeError where a port is in use, or all nodes have ended.
     """
     watched = network.children()
+    for one in watched:
+        _check_ports(one)
     try:
         for one in watched:
             one.child.start()
@@ -90,18 +93,42 @@ async def run_network(network: Network, show: Show) -> None:
             await _stop([one.child for one in watched if one.is_node])
 
 
+def _check_ports(one: Watched) -> None:
+    """Look before anything starts, or another program's figures would be shown as the node's."""
+    ports, host = one.member.ports, one.member.host
+    wanted = {"--worker-port": ports.workers}
+    if one.is_node:
+        wanted = {"--rpc-port": ports.rpc, "--port": ports.peers}
+        wanted["--prometheus-port"] = ports.prometheus
+    for option, port in wanted.items():
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+            except OSError as error:
+                raise NodeError(
+                    f"{one.child.name} cannot have port {port} ({error.strerror}); begin elsewhere "
+                    f"with {option}"
+                ) from error
+
+
 async def _watch(watched: list[Watched], show: Show) -> None:
     async with watching_client() as client:
         while True:
             rows = await look_at_all(watched, client)
             for one, row in zip(watched, rows, strict=True):
                 if row.figures is not None and row.figures.final:
-                    (one.member.folder / STARTED).touch()
+                    _note_start(one.member.folder / STARTED)
             show(rows)
             if not any(one.child.alive for one in watched if one.is_node):
                 words = "; ".join(f"{row.name}: {row.news}" for row in rows if row.news)
                 raise NodeError(f"all nodes have ended; {words}")
             await trio.sleep(REFRESH_SECONDS)
+
+
+def _note_start(marker: Path) -> None:
+    if not marker.exists():
+        marker.touch()
 
 
 async def _stop(children: list[Child]) -> None:

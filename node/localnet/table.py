@@ -84,7 +84,8 @@ def line(rows: Sequence[Row], seconds: float) -> str:
         epoch, view = max(views, key=lambda pair: (pair[0] or 0, pair[1] or 0))
         parts.append(f"epoch {epoch} view {view}")
     signing = sum(bool(row.figures and row.figures.signing) for row in nodes)
-    parts.append(f"{signing} of {len(rows)} processes sign" if nodes else "nobody answers yet")
+    count = sum(row.is_node for row in rows)
+    parts.append(f"{signing} of {count} nodes sign" if nodes else "nobody answers yet")
     parts += [f"{row.name} {ending(row)}: {row.news}" for row in rows if row.pid is None]
     return "  ".join(parts)
 

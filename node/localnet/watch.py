@@ -27,6 +27,7 @@ class Row:
     port: int
     pid: int | None
     status: int | None
+    is_node: bool = True
     figures: Figures | None = None
     cpu: float | None = None
     memory: int | None = None
@@ -48,12 +49,13 @@ class Watched:
         port = ports.rpc if self.is_node else ports.workers
         if not self.child.alive:
             news = self.child.last_line()
-            return Row(self.child.name, port, None, self.child.status, news=news)
+            return Row(self.child.name, port, None, self.child.status, self.is_node, news=news)
         figures = None
         if self.is_node:
             figures = await fetch_figures(client, self.member.host, ports.prometheus)
         cpu, memory = self._usage()
-        return Row(self.child.name, port, self.child.pid, None, figures, cpu, memory)
+        pid = self.child.pid
+        return Row(self.child.name, port, pid, None, self.is_node, figures, cpu, memory)
 
     def _usage(self) -> tuple[float | None, int | None]:
         """Return the load since the last look, and the memory; None where it has just ended."""

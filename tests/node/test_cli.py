@@ -151,7 +151,7 @@ def test_purging_asks_and_keeps_keys_and_signatures(
     assert cli.main([*arguments, "-y"]) == 0
     assert not paths.database.exists()
     assert (paths.keystore / "key").exists()
-    assert paths.consensus / "epoch-0.log".exists()
+    assert (paths.consensus / "epoch-0.log").exists()
 
 
 def test_a_log_line_is_a_phrase_and_pairs() -> None:
