@@ -9,10 +9,13 @@ from pathlib import Path
 import trio
 
 from examples.demo.accounting import NotConserved
+from examples.demo.people import VALIDATORS
 from examples.demo.processes import ProcessFailed
 from examples.demo.run import run_demo
 from examples.demo.screen import Screen
 from examples.demo.settings import DATANETS, Settings
+
+MOST = len(VALIDATORS)
 
 
 def main() -> int:
@@ -20,9 +23,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m examples.demo", description=__doc__)
     parser.add_argument("--folder", type=Path, default=Settings().folder, metavar="FOLDER")
     parser.add_argument("--train-on", choices=DATANETS, action="append", metavar="DATANET")
+    parser.add_argument("--validators", type=int, choices=range(1, MOST + 1), default=1)
     arguments = parser.parse_args()
     settings = Settings(
-        folder=arguments.folder, trained_on=tuple(arguments.train_on or Settings().trained_on)
+        folder=arguments.folder,
+        validators=arguments.validators,
+        trained_on=tuple(arguments.train_on or Settings().trained_on),
     )
     screen = Screen()
     try:

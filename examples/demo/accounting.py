@@ -7,7 +7,7 @@ nothing of it; `held` follows the bonds, stakes, deposits and escrows by themsel
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -88,8 +88,13 @@ class Books:
         return self.compute + self.premium
 
 
-def keep_books(happened: Iterable[Happened], session: int, author: bytes) -> Books:
-    """Read a session's payments, and why balances moved, out of all events since genesis."""
+def keep_books(
+    happened: Iterable[Happened], session: int, author_of: Callable[[int], bytes]
+) -> Books:
+    """Read a session's payments, and why balances moved, out of all events since genesis.
+
+    author_of: who made a block, and has half of its fees.
+    """
     books = Books(session)
     claimed: defaultdict[bytes, int] = defaultdict(int)
     batches: set[int] = set()
@@ -97,7 +102,7 @@ def keep_books(happened: Iterable[Happened], session: int, author: bytes) -> Boo
         event = entry.record.event
         match entry.record.pallet, entry.record.name:
             case "TransactionPayment", "TransactionFeePaid":
-                _transaction_fee(books, event, author)
+                _transaction_fee(books, event, author_of(entry.block))
             case "Inference", name:
                 _inference(books, name, event, batches, claimed)
             case "Datanets" | "Models" as pallet, name:

@@ -23,11 +23,15 @@ class Happened:
 
 @dataclass(slots=True)
 class Journal:
-    """Follows finalised blocks; whoever waits for an event sees past ones too."""
+    """Follows finalised blocks; whoever waits for an event sees past ones too.
+
+    authors: the accounts of the validators that made the blocks, by number.
+    """
 
     client: NodeClient
     height: int = field(default=0, init=False)
     happened: list[Happened] = field(default_factory=list, init=False)
+    authors: dict[int, bytes] = field(default_factory=dict, init=False)
     _news: trio.Event = field(default_factory=trio.Event, init=False)
 
     async def follow(self) -> None:
@@ -41,6 +45,8 @@ class Journal:
     async def _read_on(self) -> None:
         blocks = self.client.finalized_blocks(self.height + 1)
         async for header, events in blocks:
+            author = await self.client.storage("Session", "Author", at=header.hash())
+            self.authors[header.number] = author
             self.height = header.number
             self.happened += [Happened(header.number, record) for record in events]
             self._news.set()

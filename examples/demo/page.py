@@ -108,12 +108,23 @@ def _legend(report: Report, colours: Mapping[str, str]) -> str:
 
 def _note(report: Report) -> str:
     if not report["self_attested"]:
-        return ""
+        return _committee(report["committee"], report["validators"])
     return (
         '<p class="note"><b>Self-attested.</b> This development chain has one validator, so the '
         "executor's own validator was the whole committee. It recomputed the drawn receipts and "
         "attested by commit and reveal, but nobody independent judged it. A chain with value "
         "never allows that: there the batch would be void.</p>"
+    )
+
+
+def _committee(names: Sequence[str], validators: int) -> str:
+    if not names:
+        return ""
+    told = " and ".join(f"<b>{escape(name)}</b>" for name in names)
+    return (
+        f'<p class="note">Of {validators} validators, each at a node of its own, {told} were drawn '
+        "to judge: their workers recomputed the drawn receipts from what the executor handed out, "
+        "and attested by commit and reveal.</p>"
     )
 
 

@@ -14,10 +14,17 @@ BACKERS = ("Bob//stash", "Charlie//stash")
 CUSTOMER = "Eve//stash"
 VOUCHER_URI = "//Eve//stash//vouchers"
 """A hot key without funds, which signs vouchers for the customer."""
-WORKER_URI = "//Alice//stash//worker"
+WORKER_URI = f"//{VALIDATOR}//worker"
 NOBODY = "nobody"
+VALIDATORS = tuple(known.name for known in DEVELOPMENT_ACCOUNTS if known.name.endswith("//stash"))
+"""The accounts of the validators, in their order; the first one's worker executes."""
 
 ACCOUNTS: dict[bytes, str] = {known.account: known.name for known in DEVELOPMENT_ACCOUNTS} | NAMES
+
+
+def worker_uri(validator: str) -> str:
+    """Return the secret of a validator's worker."""
+    return f"//{validator}//worker"
 
 
 @cache

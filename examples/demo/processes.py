@@ -62,7 +62,7 @@ class Process:
         with self.log.open("ab") as log:
             self._running = await trio.lowlevel.open_process(
                 list(self.command),
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,  # closed when this process ends: what is on a leash stops
                 stdout=log,
                 stderr=log,
                 env=self.environment,
@@ -72,6 +72,9 @@ class Process:
             return await self._running.wait()
         finally:
             await self._stop(self._running)
+            if self._running.stdin is not None:
+                with trio.CancelScope(shield=True):
+                    await self._running.stdin.aclose()
             self._running = None
 
     async def _stop(self, process: trio.Process) -> None:

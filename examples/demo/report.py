@@ -12,9 +12,9 @@ from typing import Any
 
 from examples.demo.accounting import Books
 from examples.demo.journal import Journal
-from examples.demo.people import BACKERS, BUILDER, CUSTOMER, NOBODY, VALIDATOR, name_of
+from examples.demo.people import BACKERS, BUILDER, CUSTOMER, NOBODY, VALIDATORS, name_of
 from examples.demo.settings import Settings
-from examples.demo.settle import Snapshot
+from examples.demo.settle import Judges, Snapshot
 from examples.demo.shelf import Shelf
 from examples.demo.talk import Answered
 from examples.demo.timeline import LANES
@@ -39,8 +39,7 @@ def build(
     after: Snapshot,
     journal: Journal,
     detokenise: Detokenise,
-    *,
-    self_attested: bool,
+    judges: Judges,
 ) -> dict[str, Any]:
     """Put the report together; `seconds` is added at the very end."""
     by_id = {shelf.id: shelf for shelf in shelves}
@@ -56,14 +55,16 @@ def build(
         "premium": str(books.premium),
         "escrow": str(books.escrow),
         "refund": str(books.refund),
-        "self_attested": self_attested,
+        "self_attested": judges.self_attested,
+        "committee": list(judges.names),
+        "validators": settings.validators,
         "payments": _payments(books),
         "prompt": best["prompt"],
         "answer": best["text"],
         "spans": best["spans"],
         "records": best["records"],
         "answers": told,
-        "accounts": _accounts(books, before, after, shelves),
+        "accounts": _accounts(settings, books, before, after, shelves),
         "balances_before": _balances(before),
         "balances_after": _balances(after),
         "held_before": {ss58_encode(a): str(b.held) for a, b in before.balances.items()},
@@ -191,7 +192,7 @@ def _holder(role: str, account: bytes | None, datanet: int | None) -> str:
 
 
 def _accounts(
-    books: Books, before: Snapshot, after: Snapshot, shelves: Sequence[Shelf]
+    settings: Settings, books: Books, before: Snapshot, after: Snapshot, shelves: Sequence[Shelf]
 ) -> list[dict[str, Any]]:
     roles: defaultdict[str, list[str]] = defaultdict(list)
     for shelf in shelves:
@@ -202,7 +203,8 @@ def _accounts(
     for backer in BACKERS:
         roles[backer].append("backer")
     roles[CUSTOMER].append("customer")
-    roles[VALIDATOR].append("validator, executor")
+    for place, validator in enumerate(VALIDATORS[: settings.validators]):
+        roles[validator].append("validator" if place else "validator, executor")
     rows = []
     for account, old in before.balances.items():
         moves, new = books.moves[account], after.balances[account]

@@ -1,4 +1,4 @@
-"""The demo's six steps, from two processes to a report that accounts for every unit."""
+"""The demo's six steps, from an empty chain to a report that accounts for every unit."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,18 @@ import trio
 from examples.demo import model, page, report, settle, shelf, talk
 from examples.demo.accounting import check
 from examples.demo.journal import Journal
-from examples.demo.people import CUSTOMER, WORKER_URI
-from examples.demo.processes import Process, free_port
+from examples.demo.people import CUSTOMER, VALIDATORS, worker_uri
+from examples.demo.processes import Process
 from examples.demo.sankey import exact
 from examples.demo.screen import Screen
-from examples.demo.settings import DATANETS, Settings, node_command, worker_command
+from examples.demo.settings import (
+    DATANETS,
+    Settings,
+    members,
+    node_commands,
+    worker_commands,
+    worker_name,
+)
 from examples.demo.settings import chain as chain_of
 from examples.demo.shelf import Shelf
 from examples.demo.steady import SteadyChain
@@ -29,6 +37,7 @@ from inference.backbone.tokenizer import Tokenizer
 from node.client.errors import Unreachable
 from node.client.rpc import NodeClient
 from node.client.signing import from_uri
+from node.localnet.plan import LOOPBACK, Member
 
 START_SECONDS = 60.0
 
@@ -42,20 +51,26 @@ class Stage:
     chain: SteadyChain
     journal: Journal
     node: str
+    members: tuple[Member, ...]
     processes: dict[str, Process]
     nursery: trio.Nursery
 
-    async def start_worker(self) -> None:
-        """Start the worker and wait until it is registered and serves."""
-        port = free_port()
-        command = worker_command(self.settings, self.node, port)
-        worker = Process("worker", command, self.settings.logs / "worker.log")
-        self.processes["worker"] = worker
-        self.nursery.start_soon(worker.keep_alive)
-        key = from_uri(WORKER_URI).account_id
-        with self.screen.waiting("the worker starts and registers itself"):
-            await self.journal.until("Inference", "WorkerRegistered", lambda e: e.key == key)
-            await _healthy(f"http://127.0.0.1:{port}/health")
+    async def start_workers(self) -> None:
+        """Start every validator's worker, and wait until all are registered and serve."""
+        for place, command in enumerate(worker_commands(self.settings, self.members)):
+            name = worker_name(place)
+            worker = Process(name, command, self.settings.logs / f"{name}.log")
+            self.processes[name] = worker
+            self.nursery.start_soon(worker.keep_alive)
+        with self.screen.waiting("workers start and register themselves"):
+            for place, member in enumerate(self.members):
+                key = from_uri(worker_uri(VALIDATORS[place])).account_id
+                await self.journal.until("Inference", "WorkerRegistered", partial(_has_key, key))
+                await _healthy(f"http://{LOOPBACK}:{member.ports.workers}/health")
+
+
+def _has_key(key: bytes, event: Any) -> bool:
+    return bool(event.key == key)
 
 
 Watch = Callable[[Stage], None]
@@ -83,25 +98,28 @@ async def run_demo(
 
 def _clear(folder: Path) -> None:
     """Delete what an earlier run left, and nothing else."""
-    for name in ("node", "worker", "model", "purse", "logs"):
-        if (folder / name).exists():
-            shutil.rmtree(folder / name)
+    for name in ("node", "node-*", "worker", "worker-*", "model", "purse", "logs"):
+        for found in folder.glob(name):
+            shutil.rmtree(found)
     for name in ("report.json", "index.html", "chain.json"):
         (folder / name).unlink(missing_ok=True)
 
 
 @asynccontextmanager
 async def _stage(settings: Settings, screen: Screen) -> AsyncIterator[Stage]:
-    port = free_port()
-    url = f"ws://127.0.0.1:{port}"
-    node = Process("node", node_command(settings, port), settings.logs / "node.log")
-    processes = {"node": node}
+    planned = members(settings)
+    url = planned[0].url
+    processes = {}
     async with trio.open_nursery() as outer:
-        outer.start_soon(node.keep_alive)
+        commands = node_commands(settings, planned)
+        for member, command in zip(planned, commands, strict=True):
+            node = Process(member.name, command, settings.logs / f"{member.name}.log")
+            processes[node.name] = node
+            outer.start_soon(node.keep_alive)
         async with _client(url) as client, trio.open_nursery() as inner:
             chain, journal = SteadyChain(client), Journal(client)
             inner.start_soon(journal.follow)
-            yield Stage(settings, screen, chain, journal, url, processes, inner)
+            yield Stage(settings, screen, chain, journal, url, planned, processes, inner)
             inner.cancel_scope.cancel()
         outer.cancel_scope.cancel()
 
@@ -143,14 +161,14 @@ async def _story(stage: Stage) -> dict[str, Any]:
     screen.step(2, "A model: proposed, backed, trained on a published version, launched, priced")
     number = await model.build(chain, settings, stage.node, shelves, screen)
     screen.step(3, "A worker serves it; a customer opens a paid session")
-    await stage.start_worker()
+    await stage.start_workers()
     session = await talk.open_session(chain, settings, number)
     screen.note(f"{CUSTOMER} escrows {exact(settings.escrow)} OPEN in session {session}")
     screen.step(4, "Paid prompts: a voucher for each request, a receipt with each answer")
     prompts = _prompts(settings, shelves)
     answers, explained = await talk.ask_all(chain, settings, session, prompts, screen)
     screen.step(5, "The session closes; a committee judges; the fee is divided")
-    self_attested = await settle.close(chain, journal, session, screen)
+    judges = await settle.close(chain, journal, session, screen)
     screen.step(6, "Every unit is accounted for")
     await journal.until_block(journal.height + 1)
     after = await settle.snapshot(chain, journal.height)
@@ -166,7 +184,7 @@ async def _story(stage: Stage) -> dict[str, Any]:
         after,
         journal,
         _detokeniser(),
-        self_attested=self_attested,
+        judges,
     )
 
 

@@ -81,6 +81,11 @@ class Screen:
                 "Self-attested: this chain has one validator, which judged its own batch. "
                 "No chain with value allows that."
             )
+        elif report["committee"]:
+            self.note(
+                f"Judged by {' and '.join(report['committee'])}, each with a worker and a node of "
+                "its own."
+            )
 
 
 def _styles(report: Mapping[str, Any]) -> dict[str, str]:

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from examples.demo.people import VALIDATOR, WORKER_URI
+from examples.demo.people import VALIDATORS, worker_uri
+from examples.demo.processes import free_port
 from genesis.base_model import OPEN_NANO
-from genesis.presets import development
+from genesis.presets import development, local_network
 from genesis.spec import ChainSpec, Genesis
+from genesis.validators import validator_suri
+from node.localnet.leash import leashed
+from node.localnet.plan import Member, Ports, node_command, validator_name, worker_command
 from runtime.protocols.price import Price
 
 OPEN = 10**18
-AUTHORITY_URI = "//Alice"
-"""Secret of the consensus key in the development preset."""
+SLOW_WINDOWS = (30, 8, 3, 20)
+"""Where several workers of one machine judge at the same time, they take longer."""
 DATANETS = ("manuals", "licences", "python")
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """A run; amounts in planck."""
+    """A run; amounts in planck. validators: 1 to 6, each with a node and a worker."""
 
     folder: Path = Path("build/demo")
+    validators: int = 1
     trained_on: tuple[str, ...] = ("licences",)
     records_each: int | None = None
     """Records that each contributor submits; all by default."""
@@ -34,7 +39,8 @@ class Settings:
     max_fee: int = OPEN
     ttl: int = 600
     windows: tuple[int, int, int, int] | None = None
-    """Blocks to commit, reveal, dispute and submit; the development preset's by default."""
+    """Blocks to commit, reveal, dispute and submit; the preset's by default, longer ones where
+    several validators judge."""
 
     @property
     def model_name(self) -> str:
@@ -47,64 +53,63 @@ class Settings:
         return self.folder / "logs"
 
 
-def openledger(*arguments: str) -> list[str]:
-    """Return the command line of `openledger` in this Python."""
-    return [sys.executable, "-m", "node.cli.main", *arguments]
-
-
 def chain(settings: Settings) -> ChainSpec:
-    """Return the demo's chain: the development preset, with the windows that the settings name."""
-    spec = development()
-    if settings.windows is None:
+    """Return the demo's chain: a development chain, with the windows that the settings name."""
+    alone = settings.validators == 1
+    spec = development() if alone else local_network(settings.validators)
+    windows = settings.windows or (None if alone else SLOW_WINDOWS)
+    if windows is None:
         return spec
-    state = {**(spec.genesis.runtime or {}), "inference": {"windows": [*settings.windows]}}
+    state = {**(spec.genesis.runtime or {}), "inference": {"windows": [*windows]}}
     return spec.model_copy(update={"genesis": Genesis(runtime=state)})
 
 
-def node_command(settings: Settings, port: int) -> list[str]:
-    """Return how the node is run: a development chain that keeps its data."""
-    return openledger(
-        "node",
-        "--chain",
-        str(settings.folder / "chain.json"),
-        "--validator",
-        "--init-log",
-        "--suri",
-        AUTHORITY_URI,
-        "--base-path",
-        str(settings.folder / "node"),
-        "--rpc-port",
-        str(port),
-        "--no-prometheus",
-    )
+def members(settings: Settings) -> tuple[Member, ...]:
+    """Plan the validators' nodes, on ports that are free now."""
+    found = []
+    for place in range(settings.validators):
+        name = "node" if place == 0 else f"node-{validator_name(place)}"
+        ports = Ports(free_port(), free_port(), free_port(), free_port())
+        found.append(Member(name, settings.folder / name, ports, validator_suri(place)))
+    return tuple(found)
 
 
-def worker_command(settings: Settings, node: str, port: int) -> list[str]:
-    """Return how the worker is run; it registers itself with the validator's key."""
-    return openledger(
-        "worker",
-        "--node",
-        node,
-        "--base",
-        str(OPEN_NANO),
-        "--key-uri",
-        WORKER_URI,
-        "--validator-uri",
-        f"//{VALIDATOR}",
-        "--base-path",
-        str(settings.folder / "worker"),
-        "--port",
-        str(port),
-        "--endpoint",
-        f"http://127.0.0.1:{port}",
-    )
+def node_commands(settings: Settings, planned: Sequence[Member]) -> list[list[str]]:
+    """Return how the nodes are run; a single one meets nobody."""
+    path = settings.folder / "chain.json"
+    alone = ("--no-network",) if len(planned) == 1 else ()
+    entry = planned[0].address(chain(settings))
+    return [
+        node_command(
+            member, path, (entry,) if place else (), "--no-prometheus", *alone, init_log=True
+        )
+        for place, member in enumerate(planned)
+    ]
+
+
+def worker_commands(settings: Settings, planned: Sequence[Member]) -> list[list[str]]:
+    """Return how the workers are run, one for each validator, which registers it."""
+    return [
+        worker_command(
+            member,
+            settings.folder / worker_name(place),
+            "--key-uri",
+            worker_uri(VALIDATORS[place]),
+        )
+        for place, member in enumerate(planned)
+    ]
+
+
+def worker_name(place: int) -> str:
+    """Name a validator's worker; the first one executes, the others judge."""
+    return "worker" if place == 0 else f"worker-{validator_name(place)}"
 
 
 def train_command(settings: Settings, node: str, datanets: list[str]) -> list[str]:
     """Return how the adapter is trained; `datanets` are ID:VERSION."""
     chosen = [part for datanet in datanets for part in ("--datanet", datanet)]
     out = str(settings.folder / "model")
-    return openledger(
+    return leashed(
         "train",
         *chosen,
         "--node",

@@ -8,13 +8,12 @@ from typing import Any
 
 from examples.demo.accounting import Balance, Books, keep_books
 from examples.demo.journal import Journal
-from examples.demo.people import ACCOUNTS, CUSTOMER, VALIDATOR, WORKER_URI, key
+from examples.demo.people import ACCOUNTS, CUSTOMER, VALIDATORS, key, name_of, worker_uri
 from examples.demo.sankey import exact
 from examples.demo.screen import Screen
 from examples.demo.steady import SteadyChain, insist
 from node.client.signing import from_uri
-
-AUTHOR = key(VALIDATOR).account_id
+from runtime.pallets.attribution.events import CommitteeDrawn
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +29,8 @@ async def snapshot(chain: SteadyChain, block: int) -> Snapshot:
     """Read all accounts at a final block."""
     at = await insist(lambda: chain.client.block_hash(block))
     balances = {}
-    for account in (*ACCOUNTS, from_uri(WORKER_URI).account_id):
+    workers = [from_uri(worker_uri(validator)).account_id for validator in VALIDATORS]
+    for account in (*ACCOUNTS, *workers):
         balances[account] = await _balance(chain, account, at)
     issuance = await insist(lambda: chain.client.storage("Balances", "TotalIssuance", at=at))
     return Snapshot(block, balances, issuance)
@@ -41,8 +41,16 @@ async def _balance(chain: SteadyChain, account: bytes, at: bytes | None) -> Bala
     return Balance(info.data.free, info.data.reserved)
 
 
-async def close(chain: SteadyChain, journal: Journal, session: int, screen: Screen) -> bool:
-    """Close the session and wait for its last batch; tells whether the committee was its own.
+@dataclass(frozen=True, slots=True)
+class Judges:
+    """Who judged the batches; self_attested: it was the executor's own validator."""
+
+    names: tuple[str, ...]
+    self_attested: bool
+
+
+async def close(chain: SteadyChain, journal: Journal, session: int, screen: Screen) -> Judges:
+    """Close the session and wait for its last batch; tells who judged.
 
     Raises RuntimeError where a batch is void.
     """
@@ -54,26 +62,27 @@ async def close(chain: SteadyChain, journal: Journal, session: int, screen: Scre
     batches = [e.batch for _, e in journal.events("Inference", "ReceiptsSubmitted")]
     if not batches:
         raise RuntimeError("the worker submitted no receipts before the session closed")
-    self_attested = False
-    for batch in batches:
-        self_attested |= await _settled(journal, batch, screen)
-    return self_attested
+    drawn = [await _settled(journal, batch, screen) for batch in batches]
+    names = dict.fromkeys(name_of(seat) for found in drawn for seat in found.seats)
+    return Judges(tuple(names), any(found.self_attested for found in drawn))
 
 
-async def _settled(journal: Journal, batch: int, screen: Screen) -> bool:
-    """Wait until a batch's fee is divided; tells whether the executor judged itself."""
+async def _settled(journal: Journal, batch: int, screen: Screen) -> CommitteeDrawn:
+    """Wait until a batch's fee is divided; returns who judged it."""
 
     def same(event: Any) -> bool:
         return bool(event.batch == batch)
 
     block, drawn = await journal.until("Attribution", "CommitteeDrawn", same)
-    whose = "its own (self-attested)" if drawn.self_attested else "independent"
+    found: CommitteeDrawn = drawn
+    names = ", ".join(map(name_of, drawn.seats))
+    whose = "its own (self-attested)" if drawn.self_attested else names or "not audited"
     screen.note(f"block {block}: committee drawn, {whose}; receipts {list(drawn.receipts)}")
     with screen.waiting("commit, reveal, dispute window"):
         await _judged(journal, batch)
     block, settled = await journal.until("Inference", "Settled", same)
     screen.note(f"block {block}: {exact(settled.compute + settled.premium)} OPEN are settled")
-    return bool(drawn.self_attested)
+    return found
 
 
 async def _judged(journal: Journal, batch: int) -> None:
@@ -95,4 +104,4 @@ async def _judged(journal: Journal, batch: int) -> None:
 def books_until(journal: Journal, session: int, block: int) -> Books:
     """Keep the books of all events up to a block."""
     happened = [entry for entry in journal.happened if entry.block <= block]
-    return keep_books(happened, session, AUTHOR)
+    return keep_books(happened, session, journal.authors.__getitem__)

@@ -15,6 +15,7 @@ GROUP = "openledger.commands"
 DEFAULT_COMMAND = "node"
 ORDER = (
     "dev",
+    "localnet",
     "node",
     "key",
     "build-spec",

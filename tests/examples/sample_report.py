@@ -115,6 +115,8 @@ def sample_report() -> dict[str, Any]:
         "escrow": str(5 * OPEN),
         "refund": str(5 * OPEN - compute - premium),
         "self_attested": True,
+        "committee": ["Alice//stash"],
+        "validators": 1,
         "payments": paid,
         "prompt": answer["prompt"],
         "answer": text,

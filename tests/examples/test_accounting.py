@@ -23,6 +23,11 @@ COMPUTE, PREMIUM, ESCROW = 3 * OPEN // 7, 6 * OPEN // 7, 5 * OPEN
 BOND = 2 * OPEN
 
 
+def by_author(block: int) -> bytes:
+    assert block > 0
+    return AUTHOR
+
+
 def happened(*events: tuple[str, Any]) -> list[Happened]:
     return [
         Happened(block, EventRecord(None, pallet, type(event).__name__, event))
@@ -102,7 +107,7 @@ def balances(books: Books) -> tuple[dict[bytes, Balance], dict[bytes, Balance]]:
 
 @pytest.mark.parametrize("unmatched", [0, PREMIUM // 3])
 def test_books_explain_every_unit_of_an_honest_chain(unmatched: int) -> None:
-    books = keep_books(story(unmatched), 0, AUTHOR)
+    books = keep_books(story(unmatched), 0, by_author)
     before, after = balances(books)
     burned = next(p.amount for p in books.payments if p.role == Role.BURN) + 200 + 400
     check(books, before, after, (80 * OPEN, 80 * OPEN - burned))
@@ -115,7 +120,7 @@ def test_books_explain_every_unit_of_an_honest_chain(unmatched: int) -> None:
 @pytest.mark.parametrize("account", [AUTHOR, CUSTOMER, OWNER, ANN, BEN, TREASURY, inference.POT])
 @pytest.mark.parametrize("change", [Balance(1, 0), Balance(-1, 0), Balance(-1, 1)])
 def test_one_planck_too_many_or_too_few_is_noticed(account: bytes, change: Balance) -> None:
-    books = keep_books(story(), 0, AUTHOR)
+    books = keep_books(story(), 0, by_author)
     before, after = balances(books)
     old = after[account]
     after[account] = Balance(old.free + change.free, old.held + change.held)
@@ -124,7 +129,7 @@ def test_one_planck_too_many_or_too_few_is_noticed(account: bytes, change: Balan
 
 
 def test_a_missing_payment_a_wrong_refund_and_a_wrong_burn_are_noticed() -> None:
-    books = keep_books(story(), 0, AUTHOR)
+    books = keep_books(story(), 0, by_author)
     before, after = balances(books)
     issuance = (80 * OPEN, 80 * OPEN - books.burned)
     for broken, moved in (
@@ -137,7 +142,7 @@ def test_a_missing_payment_a_wrong_refund_and_a_wrong_burn_are_noticed() -> None
 
 
 def test_an_account_that_nobody_looked_at_is_noticed() -> None:
-    books = keep_books(story(), 0, AUTHOR)
+    books = keep_books(story(), 0, by_author)
     before, after = balances(books)
     del before[OWNER]
     with pytest.raises(NotConserved, match="nobody looked at"):
@@ -147,4 +152,4 @@ def test_an_account_that_nobody_looked_at_is_noticed() -> None:
 def test_a_payment_of_a_batch_that_was_never_submitted_is_refused() -> None:
     paid = inference.Paid(9, Role.BURN, None, None, 1)
     with pytest.raises(NotConserved, match="before it was submitted"):
-        keep_books(happened(("Inference", paid)), 0, AUTHOR)
+        keep_books(happened(("Inference", paid)), 0, by_author)

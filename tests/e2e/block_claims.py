@@ -1,0 +1,49 @@
+"""What the headers of a running node say of the agreement: who led, in which view, who voted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from genesis.validators import development_validator
+from node.agreement import agreement_settings
+from runtime.primitives.digest import PreDigest, find_claim, find_next_epoch
+from runtime.primitives.header import DigestItem
+from runtime.primitives.scale import decode
+from tests.e2e.network_world import Node, World
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """A block's number and its leader's claim; ends: it is the last of its epoch."""
+
+    number: int
+    claim: PreDigest
+    ends: bool
+
+    @property
+    def voters(self) -> set[int]:
+        """The positions whose notarize vote for the parent the leader had."""
+        bits = int.from_bytes(self.claim.parent_signers, "little")
+        return {place for place in range(bits.bit_length()) if bits >> place & 1}
+
+
+def claimed(node: Node, number: int) -> Claimed:
+    """Read the claim of a final block."""
+    header = node.call("chain_getHeader", node.hash(number))
+    items = [decode(DigestItem, bytes.fromhex(log[2:])) for log in header["digest"]["logs"]]
+    claim = find_claim(items)
+    assert claim is not None, f"block {number} has no claim"
+    return Claimed(number, claim, find_next_epoch(items) is not None)
+
+
+def claims(node: Node, first: int, last: int) -> list[Claimed]:
+    return [claimed(node, number) for number in range(first, last + 1)]
+
+
+def position(world: World, index: int) -> int:
+    """Return the position of a development validator; it lasts as long as the stakes do."""
+    genesis = bytes.fromhex(str(world[0].hash(0))[2:])
+    members = agreement_settings(world.spec, genesis).epoch.validators
+    found = members.position(development_validator(index).consensus_key)
+    assert found is not None
+    return found
