@@ -1,8 +1,9 @@
 """Run the benches one after the other.
 
-    python -m benches [gpu] [--write]
+    python -m benches [gpu|consensus] [--write]
 
-`--write` puts what they print into ``docs/measurements/<date>-<cpu|gpu>.md``.
+`--write` puts what they print into ``docs/measurements/<date>-<cpu|gpu|consensus>.md``; of a file
+that is there already, what stands above the line `<!-- figures -->` is kept.
 """
 
 from __future__ import annotations
@@ -25,6 +26,10 @@ CPU = (
 )
 GPU: tuple[tuple[str, ...], ...] = ()
 """Kernels bring theirs when they are there."""
+CONSENSUS = (("consensus.py",),)
+"""Many minutes, of which the machine should have nothing else to do."""
+GROUPS: dict[str, tuple[tuple[str, ...], ...]] = {"cpu": CPU, "gpu": GPU, "consensus": CONSENSUS}
+MARK = "<!-- figures -->\n"
 
 
 def run(name: str, *arguments: str) -> str:
@@ -43,10 +48,10 @@ def run(name: str, *arguments: str) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("device", nargs="?", choices=("cpu", "gpu"), default="cpu")
+    parser.add_argument("device", nargs="?", choices=GROUPS, default="cpu")
     parser.add_argument("--write", action="store_true")
     arguments = parser.parse_args()
-    benches = GPU if arguments.device == "gpu" else CPU
+    benches = GROUPS[arguments.device]
     if not benches:
         sys.stdout.write("there are no GPU benches yet: kernels are not built\n")
         return 0
@@ -57,7 +62,10 @@ def main() -> int:
     if arguments.write:
         today = datetime.now(UTC).date().isoformat()
         target = FOLDER.parent / "docs" / "measurements" / f"{today}-{arguments.device}.md"
-        target.write_text(f"# Figures of {today}\n\n" + "\n".join(sections))
+        head = f"# Figures of {today}\n\n"
+        if target.exists() and MARK in target.read_text():
+            head = target.read_text().partition(MARK)[0] + MARK + "\n"
+        target.write_text(head + "\n".join(sections))
         sys.stdout.write(f"\nwritten to {target}\n")
     return 0
 

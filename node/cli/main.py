@@ -18,6 +18,7 @@ ORDER = (
     "localnet",
     "node",
     "key",
+    "validator",
     "build-spec",
     "purge-chain",
     "export-blocks",
