@@ -9,6 +9,7 @@ from __future__ import annotations
 from consensus.core.actions import Action, Ask, Execute, Fault, Finalize, Penalise, SetTimer
 from consensus.core.events import Peer, Timer, TimerKind, Verdict
 from consensus.core.messages import (
+    MAX_BODIES,
     MAX_HEADERS,
     Blocks,
     BlocksRequest,
@@ -21,7 +22,9 @@ from consensus.core.votes import Certificate
 from runtime.primitives.digest import find_next_epoch
 from runtime.primitives.header import Block, Header
 
-BODIES_AT_ONCE = 16
+FEW_BODIES = 16
+"""Bodies of a request, or `MAX_BODIES` while they are small."""
+SMALL_BODY = 16 << 10
 REQUESTS_AT_ONCE = 3
 STORE_EVERY = 32
 FETCH_VIEW = 1
@@ -59,6 +62,8 @@ class CatchUp:
         """Index of the first block that was not asked for."""
         self._waiting: dict[HeadersRequest | BlocksRequest, None] = {}
         self._executing: bytes | None = None
+        self._taken = 0
+        self._bytes = 0
         self._arm()
         self._pump()
 
@@ -172,6 +177,8 @@ class CatchUp:
                 break
             del wanted[block_hash]
             self._blocks[block_hash] = block
+            self._taken += 1
+            self._bytes += sum(map(len, block.extrinsics))
         if wanted:
             self._waiting[BlocksRequest(tuple(wanted))] = None
             if blocks:
@@ -190,14 +197,20 @@ class CatchUp:
         while (
             len(self._waiting) < REQUESTS_AT_ONCE
             and self._asked < len(self._hashes)
-            and self._asked - self._next < BODIES_AT_ONCE * REQUESTS_AT_ONCE
+            and self._asked - self._next < self._batch * REQUESTS_AT_ONCE
         ):
-            chosen = self._hashes[self._asked : self._asked + BODIES_AT_ONCE]
+            chosen = self._hashes[self._asked : self._asked + self._batch]
             self._asked += len(chosen)
             missing = tuple(h for h in chosen if not self._ledger.executed(h))
             if missing:
                 self._ask(BlocksRequest(missing))
         self._execute()
+
+    @property
+    def _batch(self) -> int:
+        """How many bodies to ask for at once: many while those that came were small."""
+        small = self._taken and self._bytes <= self._taken * SMALL_BODY
+        return MAX_BODIES if small else FEW_BODIES
 
     def _execute(self) -> None:
         while self._executing is None and not self.done and self._next < len(self._hashes):
