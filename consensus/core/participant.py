@@ -227,9 +227,9 @@ class Participant(Answers):
                         self.config.pace.retry,
                         self._actions,
                     )
-        elif self.catch_up.failed is not None:
-            self._actions.append(StopSigning(replica.epoch.number, self.catch_up.failed))
+        elif self.catch_up.failed is not None and not replica.stopped:
             replica.stop_signing()
+            self._actions.append(StopSigning(replica.epoch.number, self.catch_up.failed))
         self._open_next(replica)
         self._enter_next(replica, now)
 

@@ -42,9 +42,7 @@ class Repeating(Leading):
 
     def _standstill(self) -> None:
         """R8: nothing became final for long; send again what is undecided."""
-        if self.final.view == self._finality_mark:
-            self._resend_all()
-        self._finality_mark = self.final.view
+        self._resend_all()
         self._set(TimerKind.STANDSTILL, 0, self.config.pace.standstill)
 
     def _resend_all(self) -> None:

@@ -73,7 +73,8 @@ class EpochState(ABC):
         self.invalid: set[bytes] = set()
         self.wanted: dict[bytes, None] = {}
         self.stopped = False
-        """A vote of this key was seen that the log lacks."""
+        """Signing is over in this epoch: a vote of this key was seen that the log lacks, or the
+        chain below contradicts a final block."""
         self.actions = actions
         self.ended: Certificate | None = None
         """The finalization of the block that ends the epoch."""
@@ -89,7 +90,6 @@ class EpochState(ABC):
         self._cast: dict[tuple[int, int], Subject] = {}
         """All own votes of the epoch, by view and kind, those of final views too."""
         self._standstill_cursor = 0
-        self._finality_mark = final.view
         self._asked: set[CertificatesRequest] = set()
         self._plan: Plan | None = None
         if final.certificate is not None and final.view:

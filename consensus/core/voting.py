@@ -88,6 +88,7 @@ class Voting(Fetching):
 
     def stop_signing(self) -> None:
         """Vote no more in this epoch."""
+        self.stopped = True
         self.signing = False
 
     def _is_signed(self, vote: Vote) -> bool:
