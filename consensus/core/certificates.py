@@ -6,7 +6,7 @@ from consensus.core.pool import VotePool
 from consensus.core.ports import Crypto
 from consensus.core.rules import is_certificate
 from consensus.core.validators import Epoch
-from consensus.core.votes import Certificate, Subject, VoteDomain, VoteKind, vote_bytes
+from consensus.core.votes import Certificate, VoteDomain, VoteKind, vote_bytes
 
 NOTARIZE, NULLIFY, FINALIZE = VoteKind.NOTARIZE, VoteKind.NULLIFY, VoteKind.FINALIZE
 
@@ -28,7 +28,7 @@ def holds(
     if not is_certificate(validators.weight_of(signers), validators.quorum):
         return False
     subject = certificate.subject()
-    if subject.kind is NULLIFY and subject != Subject(NULLIFY, subject.epoch, subject.view):
+    if not subject.is_sound():
         return False
     message = vote_bytes(domain, subject)
     for signer, signature in zip(signers, certificate.signatures, strict=True):

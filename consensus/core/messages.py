@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from consensus.core.votes import Certificate, Subject, VoteKind
-from runtime.primitives.header import Block, Extrinsics, Header
+from runtime.primitives.header import Block, Header
 from runtime.primitives.scale import (
     U8,
     U16,
@@ -197,13 +197,6 @@ class Headers:
     """Answers a HeadersRequest: as many as are there, from the first on."""
 
     headers: tuple[Header, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Body:
-    """The extrinsics of a block."""
-
-    extrinsics: Extrinsics
 
 
 @variant(index=2, positional=True)

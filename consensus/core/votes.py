@@ -66,6 +66,12 @@ class Subject:
     number: int = 0
     block_hash: bytes = bytes(32)
 
+    def is_sound(self) -> bool:
+        """Tell whether a nullification names no block: what it names would not be signed."""
+        return self.kind is not VoteKind.NULLIFY or self == Subject(
+            self.kind, self.epoch, self.view
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
@@ -162,9 +168,7 @@ def check_certificate(
         subject = proof.subject()
     except ValueError as error:
         raise InvalidFinalityProof(ProofReason.MALFORMED, str(error)) from error
-    if subject.kind is VoteKind.NULLIFY and subject != Subject(
-        VoteKind.NULLIFY, subject.epoch, subject.view
-    ):
+    if not subject.is_sound():
         raise InvalidFinalityProof(ProofReason.MALFORMED, "a nullification names no block")
     message = vote_bytes(domain, subject)
     for position, signature in zip(signers, proof.signatures, strict=True):

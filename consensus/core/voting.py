@@ -93,7 +93,7 @@ class Voting(Fetching):
 
     def _is_signed(self, vote: Vote) -> bool:
         subject = vote.subject()
-        if subject.kind is NULLIFY and subject != Subject(NULLIFY, vote.epoch, vote.view):
+        if not subject.is_sound():
             return False
         public = self.epoch.validators.members[vote.signer].public
         message = vote_bytes(self.config.domain, subject)

@@ -269,7 +269,7 @@ def _check_rules(book: _Book, subject: Subject) -> None:
             own_notarize=view in book.notarized,
         )
     elif subject.kind is VoteKind.NULLIFY:
-        allowed = subject == Subject(VoteKind.NULLIFY, subject.epoch, view) and rules.may_nullify(
+        allowed = subject.is_sound() and rules.may_nullify(
             view=view,
             current=view,
             own_nullify=view in book.nullified,

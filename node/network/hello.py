@@ -8,20 +8,18 @@ from dataclasses import dataclass
 from enum import Enum
 
 import msgpack
-from nacl.exceptions import BadSignatureError
-from nacl.signing import VerifyKey
 
+from consensus import session_key
 from runtime.primitives.errors import Refusal
 
 PROTOCOL_VERSION = 1
-DOMAIN = b"open-simplex-hello-v1"
 MAX_HELLO = 4096
 MAX_TEXT = 128
 MAX_ADDRESSES = 8
 MAX_ADDRESS = 256
 
 SignHello = Callable[[bytes, bytes], bytes]
-"""Signs `signed_bytes` of (own peer id bytes, remote peer id bytes) with the session key."""
+"""Signs (own peer id bytes, remote peer id bytes) as `consensus.session_key.hello_bytes`."""
 
 
 class HelloReason(Enum):
@@ -58,11 +56,6 @@ class Hello:
     addresses: tuple[str, ...]
     session_key: bytes | None = None
     signature: bytes | None = None
-
-
-def signed_bytes(genesis_hash: bytes, fork_id: int, own: bytes, remote: bytes) -> bytes:
-    """Return what a session key signs to prove that it stands behind a peer id."""
-    return DOMAIN + genesis_hash + fork_id.to_bytes(4, "little") + own + remote
 
 
 def encode_hello(hello: Hello) -> bytes:
@@ -122,11 +115,10 @@ def check_hello(hello: Hello, genesis_hash: bytes, fork_id: int, own: bytes, rem
         raise HelloRefused(HelloReason.FORK, f"its fork is {hello.fork_id}, ours {fork_id}")
     if hello.session_key is None or hello.signature is None:
         return
-    message = signed_bytes(genesis_hash, fork_id, remote, own)
-    try:
-        VerifyKey(hello.session_key).verify(message, hello.signature)
-    except (BadSignatureError, ValueError, TypeError):
-        raise HelloRefused(HelloReason.WRONG_SIGNATURE) from None
+    if not session_key.check_hello(
+        hello.session_key, genesis_hash, fork_id, remote, own, hello.signature
+    ):
+        raise HelloRefused(HelloReason.WRONG_SIGNATURE)
 
 
 def encode_reply(refused: HelloRefused | None) -> bytes:

@@ -12,6 +12,7 @@ import trio
 from nacl.signing import SigningKey
 from network_nodes import GENESIS, HERE, Running, Street, hello, until
 
+from consensus.session_key import hello_bytes
 from node.network import libp2p_network, requests
 from node.network.addresses import Address, believable
 from node.network.book import FIRST_BAN_SECONDS, Book
@@ -24,7 +25,6 @@ from node.network.hello import (
     check_hello,
     decode_hello,
     encode_hello,
-    signed_bytes,
 )
 from node.network.identity import load_or_make_key
 from node.network.interface import (
@@ -100,7 +100,7 @@ async def test_a_validator_is_known_by_its_session_key(street: Street) -> None:
     public = bytes(key.verify_key)
 
     def sign(own: bytes, remote: bytes) -> bytes:
-        return key.sign(signed_bytes(GENESIS, 0, own, remote)).signature
+        return key.sign(hello_bytes(GENESIS, 0, own, remote)).signature
 
     node = await street.start("node")
     other = await street.start(
@@ -114,7 +114,7 @@ async def test_a_validator_is_known_by_its_session_key(street: Street) -> None:
 
 def test_a_greeting_to_one_node_says_nothing_to_another() -> None:
     key = SigningKey(b"k" * 32)
-    signature = key.sign(signed_bytes(GENESIS, 0, b"me", b"you")).signature
+    signature = key.sign(hello_bytes(GENESIS, 0, b"me", b"you")).signature
     greeting = hello(session_key=bytes(key.verify_key), signature=signature)
     check_hello(greeting, GENESIS, 0, b"you", b"me")
     for own, remote in ((b"them", b"me"), (b"you", b"them"), (b"me", b"you")):
@@ -264,7 +264,7 @@ async def test_votes_are_not_gossiped_where_every_validator_is_a_neighbour(stree
         "validator",
         bootnodes=(node.address,),
         session_key=public,
-        sign_hello=lambda own, remote: key.sign(signed_bytes(GENESIS, 0, own, remote)).signature,
+        sign_hello=lambda own, remote: key.sign(hello_bytes(GENESIS, 0, own, remote)).signature,
     )
     await until(lambda: node.neighbours)
     node.network.set_validators([public])
@@ -286,7 +286,7 @@ async def test_inbound_places_are_kept_for_validators(street: Street) -> None:
     assert caught.value.reason is HelloReason.FULL
     third = await street.stranger(b"3" * 32)
     remote = peer_bytes(node.id)
-    signature = key.sign(signed_bytes(GENESIS, 0, peer_bytes(third.id), remote)).signature
+    signature = key.sign(hello_bytes(GENESIS, 0, peer_bytes(third.id), remote)).signature
     await third.greet(node, session_key=public, signature=signature)
     assert node.neighbours == {first.id, third.id}
 
