@@ -6,10 +6,12 @@ import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from runtime.apis.registry import APIS
 from runtime.construct import CALLS, PALLETS, decode_call
 from runtime.frame.dispatch_info import DispatchClass
 from runtime.frame.metadata import MetadataBuilder
 from runtime.frame.metadata_schema import VERSION, encode_v14
+from runtime.frame.runtime_api import ApiArgumentError, UnknownApi, answer, api_methods
 from runtime.pallets.transaction_payment.types import FeeDetails, RuntimeDispatchInfo
 from runtime.primitives.errors import InvalidTransaction, TransactionReason
 from runtime.primitives.extrinsic import UncheckedExtrinsic
@@ -29,14 +31,6 @@ from runtime.state.store import State
 from runtime.validity import Checker, ValidTransaction
 
 CRATE = "openledger_runtime"
-
-
-class UnknownApi(Exception):
-    """There is no runtime call of this name; the message names it."""
-
-
-class ApiArgumentError(ValueError):
-    """The arguments of a runtime call do not decode."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +54,22 @@ def metadata_v14() -> bytes:
 
 def call_api(state: State, header: Header, method: str, data: bytes) -> bytes:
     """Answer a runtime call; raises UnknownApi, ApiArgumentError, InvalidTransaction."""
-    answer = _METHODS.get(method)
-    if answer is None:
-        raise UnknownApi(f"Exported method {method} is not found")
     try:
-        return answer(_Request(state, header, data))
+        declared = _DECLARED.get(method)
+        if declared is not None:
+            api, found = declared
+            return answer(api(state, header), found, data)
+        plain = _METHODS.get(method)
+        if plain is None:
+            raise UnknownApi(f"Exported method {method} is not found")
+        return plain(_Request(state, header, data))
     except DecodeError as error:
         raise ApiArgumentError(f"{method}: {error}") from error
+
+
+_DECLARED = {
+    f"{api.NAME}_{name}": (api, method) for api in APIS for name, method in api_methods(api).items()
+}
 
 
 def _version(request: _Request) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from runtime.api import ApiArgumentError, UnknownApi, call_api, metadata_v14
+from runtime.api import call_api, metadata_v14
 from runtime.block import BlockExecution
 from runtime.construct import CALLS, Runtime, decode_call
 from runtime.frame.weights import MAX_LENGTH
@@ -202,11 +202,9 @@ def _close(
 
 
 __all__ = [
-    "ApiArgumentError",
     "BlockOutcome",
     "BuiltBlock",
     "Checker",
-    "UnknownApi",
     "ValidTransaction",
     "apply_block",
     "block_time",

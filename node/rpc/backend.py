@@ -10,7 +10,7 @@ from node.chain import Chain
 from node.errors import StatePruned, UnknownBlock
 from node.rpc.errors import execution_failed, state_discarded, unknown_api, unknown_block
 from node.runtime_interface import RuntimeInterface
-from runtime.api import ApiArgumentError, UnknownApi
+from runtime.frame.runtime_api import ApiArgumentError, UnknownApi
 from runtime.primitives.header import Header
 from runtime.primitives.scale import decode
 from runtime.primitives.version import RuntimeVersion

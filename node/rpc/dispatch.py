@@ -24,7 +24,8 @@ from node.rpc.errors import (
     parse_error,
     response_too_big,
 )
-from node.rpc.params import Param, decode_params
+from node.rpc.params import Decoder, Param, decode_params
+from node.rpc.schema import ANY, Schema
 from node.rpc.slices import Slice
 
 if TYPE_CHECKING:
@@ -33,8 +34,20 @@ if TYPE_CHECKING:
 _log = logging.getLogger("openledger.rpc")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Described:
+    """What the OpenRPC document says of a method beside its name and parameters.
+
+    result: of the answer; for a subscription, of each notification. doc: for people; by default the
+    docstring of `call`.
+    """
+
+    result: Schema | None = None
+    doc: str = ""
+
+
 @dataclass(frozen=True, slots=True)
-class Method:
+class Method(Described):
     """A plain method: `call` returns its result, JSON-able or an `orjson.Fragment`, at once."""
 
     name: str
@@ -44,7 +57,7 @@ class Method:
 
 
 @dataclass(frozen=True, slots=True)
-class LengthyMethod:
+class LengthyMethod(Described):
     """A method that waits or works in slices: `call` is a coroutine function."""
 
     name: str
@@ -54,7 +67,7 @@ class LengthyMethod:
 
 
 @dataclass(frozen=True, slots=True)
-class SubscribeMethod:
+class SubscribeMethod(Described):
     """A subscription: `call` gets the new `Subscription` first and may raise to refuse it.
 
     `notification` is the method name of its messages; `unsubscribe` ends it and answers whether
@@ -84,7 +97,7 @@ Deferred = Coroutine[Any, Any, Answer]
 _HEAD = b'{"jsonrpc":"2.0","id":'
 _RESULT = b',"result":'
 _ERROR = b',"error":'
-_UNSUBSCRIBE_PARAM = (Param("subscription", lambda value: value),)
+_UNSUBSCRIBE_PARAM = (Param("subscription", Decoder(lambda value: value, ANY)),)
 
 
 class Dispatcher:

@@ -10,9 +10,13 @@ import base64
 import binascii
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
+from node.rpc import schema
 from node.rpc.errors import invalid_params
+from node.rpc.schema import Schema
+
+T = TypeVar("T")
 
 MAX_U32 = (1 << 32) - 1
 MAX_U64 = (1 << 64) - 1
@@ -23,12 +27,30 @@ class MalformedError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
+class Decoder(Generic[T]):
+    """How one JSON value is read, raising MalformedError, and the schema that says so."""
+
+    read: Callable[[object], T]
+    schema: Schema
+
+    def __call__(self, value: object) -> T:
+        """Read a value."""
+        return self.read(value)
+
+
+def decoder(described: Schema) -> Callable[[Callable[[object], T]], Decoder[T]]:
+    """Make a function a decoder of values of this schema."""
+    return lambda read: Decoder(read, described)
+
+
+@dataclass(frozen=True, slots=True)
 class Param:
     """One positional parameter: its name, how to decode it, and whether it may be absent."""
 
     name: str
-    decode: Callable[[Any], Any]
+    decode: Decoder[Any]
     optional: bool = False
+    doc: str = ""
 
 
 def decode_params(declared: tuple[Param, ...], given: object) -> list[Any]:
@@ -53,7 +75,7 @@ def decode_params(declared: tuple[Param, ...], given: object) -> list[Any]:
             values.append(None)
             continue
         try:
-            values.append(param.decode(value))
+            values.append(param.decode.read(value))
         except MalformedError as refusal:
             raise invalid_params(f"parameter {position} ({param.name}): {refusal}") from None
     return values
@@ -67,6 +89,7 @@ def _by_position(declared: tuple[Param, ...], given: dict[str, Any]) -> list[Any
     return [given.get(name) for name in names]
 
 
+@decoder({"type": "string", "description": "hexadecimal, with or without 0x"})
 def hex_bytes(value: object) -> bytes:
     """Decode hexadecimal, with or without `0x`; `""` is no bytes."""
     if not isinstance(value, str):
@@ -78,6 +101,7 @@ def hex_bytes(value: object) -> bytes:
         raise MalformedError("expected an even number of hexadecimal digits") from None
 
 
+@decoder(schema.HASH)
 def hash32(value: object) -> bytes:
     """Decode a hash of 32 bytes."""
     decoded = hex_bytes(value)
@@ -86,6 +110,7 @@ def hash32(value: object) -> bytes:
     return decoded
 
 
+@decoder({"oneOf": [schema.U64, schema.HEX_NUMBER]})
 def unsigned(value: object) -> int:
     """Decode an unsigned 64-bit number from a JSON integer or a hex string."""
     if isinstance(value, str):
@@ -101,6 +126,7 @@ def unsigned(value: object) -> int:
     return value
 
 
+@decoder({"oneOf": [schema.U32, schema.HEX_NUMBER]})
 def u32(value: object) -> int:
     """Decode an unsigned 32-bit number."""
     number = unsigned(value)
@@ -109,6 +135,7 @@ def u32(value: object) -> int:
     return number
 
 
+@decoder(schema.TEXT)
 def text(value: object) -> str:
     """Decode a string."""
     if not isinstance(value, str):
@@ -116,6 +143,7 @@ def text(value: object) -> str:
     return value
 
 
+@decoder(schema.BOOLEAN)
 def boolean(value: object) -> bool:
     """Decode true or false."""
     if not isinstance(value, bool):
@@ -123,6 +151,7 @@ def boolean(value: object) -> bool:
     return value
 
 
+@decoder({"type": "string", "contentEncoding": "base64"})
 def base64_bytes(value: object) -> bytes:
     """Decode standard base64."""
     if not isinstance(value, str):
@@ -133,10 +162,11 @@ def base64_bytes(value: object) -> bytes:
         raise MalformedError("expected standard base64") from None
 
 
-def list_of(decode: Callable[[Any], Any], most: int) -> Callable[[object], list[Any]]:
+def list_of(decode: Decoder[T], most: int) -> Decoder[list[T]]:
     """Decode an array of at most `most` values."""
 
-    def decode_list(value: object) -> list[Any]:
+    @decoder(schema.array(decode.schema, most))
+    def decode_list(value: object) -> list[T]:
         if not isinstance(value, list):
             raise MalformedError("expected an array")
         if len(value) > most:

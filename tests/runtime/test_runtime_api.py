@@ -8,6 +8,7 @@ from dev_chain import OPEN, DevChain, account, keys
 from runtime import executive
 from runtime.construct import encode_call
 from runtime.frame.dispatch_info import DispatchClass
+from runtime.frame.runtime_api import ApiArgumentError, UnknownApi
 from runtime.pallets.transaction_payment.types import FeeDetails, RuntimeDispatchInfo
 from runtime.primitives.extrinsic import UncheckedExtrinsic
 from runtime.primitives.scale import U32, U128, decode, encode
@@ -91,7 +92,7 @@ def test_a_transaction_is_validated_as_the_pool_does(chain: DevChain) -> None:
 
 @pytest.mark.parametrize("method", ["Core_nothing", "", "metadata"])
 def test_an_unknown_call_is_named(chain: DevChain, method: str) -> None:
-    with pytest.raises(executive.UnknownApi):
+    with pytest.raises(UnknownApi):
         ask(chain, method)
 
 
@@ -111,12 +112,12 @@ def test_an_unknown_call_is_named(chain: DevChain, method: str) -> None:
 def test_arguments_that_do_not_decode_are_refused(
     chain: DevChain, method: str, data: bytes
 ) -> None:
-    with pytest.raises(executive.ApiArgumentError):
+    with pytest.raises(ApiArgumentError):
         ask(chain, method, data)
 
 
 def test_a_call_inside_an_extrinsic_must_be_whole(chain: DevChain) -> None:
     call = encode_call("System", "remark", remark=b"abc")
     cut = UncheckedExtrinsic(None, call[:-1]).encode()
-    with pytest.raises(executive.ApiArgumentError):
+    with pytest.raises(ApiArgumentError):
         ask(chain, "TransactionPaymentApi_query_info", cut + encode(U32, len(cut)))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from node.rpc.backend import Backend
 from node.rpc.dispatch import AnyMethod, Method
-from node.rpc.params import MalformedError, Param, hash32
+from node.rpc.params import MalformedError, Param, decoder, hash32
+from node.rpc.schema import ADDRESS
 from runtime.primitives.keys import AddressError, ss58_decode
 from runtime.primitives.scale import U32, decode
 
@@ -12,29 +13,30 @@ from runtime.primitives.scale import U32, decode
 def account_methods(backend: Backend) -> list[AnyMethod]:
     """List the methods of this group."""
 
-    def next_index(account: bytes) -> int:
-        answer = backend.call_api("AccountNonceApi_account_nonce", account, None)
+    def next_index(who: bytes) -> int:
+        answer = backend.call_api("AccountNonceApi_account_nonce", who, None)
         nonce: int = decode(U32, answer)
-        return backend.pool.next_nonce(account, nonce)
+        return backend.pool.next_nonce(who, nonce)
 
     return [
         Method(
             "system_accountNextIndex",
             next_index,
-            (Param("account", _account),),
+            (Param("account", account),),
             ("account_nextIndex",),
         ),
     ]
 
 
-def _account(value: object) -> bytes:
+@decoder(ADDRESS)
+def account(value: object) -> bytes:
     """Decode an SS58 address of any prefix, or 32 bytes of hex."""
     if not isinstance(value, str):
         raise MalformedError("expected an SS58 address")
     if value[:2] == "0x":
         return hash32(value)
     try:
-        account, _ = ss58_decode(value)
+        decoded, _ = ss58_decode(value)
     except AddressError as refusal:
         raise MalformedError(f"not an SS58 address: {refusal}") from None
-    return account
+    return decoded

@@ -11,7 +11,7 @@ from node.blob_errors import BlobReason, BlobRefusal
 from node.rpc.backend import Backend
 from node.rpc.dispatch import AnyMethod, LengthyMethod
 from node.rpc.errors import BLOB_ERROR, RpcError
-from node.rpc.params import MalformedError, Param, base64_bytes, hash32, unsigned
+from node.rpc.params import MalformedError, Param, base64_bytes, decoder, hash32, unsigned
 from runtime.primitives.errors import Refusal
 
 MOST_CHUNK = 1 << 20
@@ -67,6 +67,7 @@ def blob_methods(backend: Backend) -> list[AnyMethod]:
     ]
 
 
+@decoder(base64_bytes.schema)
 def _chunk(value: object) -> bytes:
     data = base64_bytes(value)
     if not 0 < len(data) <= MOST_CHUNK:
@@ -74,6 +75,7 @@ def _chunk(value: object) -> bytes:
     return data
 
 
+@decoder({"type": "integer", "minimum": 1, "maximum": MOST_CHUNK})
 def _length(value: object) -> int:
     length = unsigned(value)
     if not 0 < length <= MOST_CHUNK:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from node.rpc import schema
 from node.rpc.backend import Backend
 from node.rpc.dispatch import AnyMethod, Method, SubscribeMethod
 from node.rpc.heads import Heads
-from node.rpc.params import MalformedError, Param, hash32, to_hex, u32
+from node.rpc.params import MalformedError, Param, decoder, hash32, to_hex, u32
 from node.rpc.shapes import block_shape, header_shape
 from node.rpc.subscriptions import Subscription
 
@@ -85,6 +86,7 @@ def chain_methods(backend: Backend, heads: Heads) -> list[AnyMethod]:
     ]
 
 
+@decoder({"oneOf": [u32.schema, schema.array(u32.schema, _MOST_HASHES)]})
 def _numbers(value: object) -> int | list[int]:
     if not isinstance(value, list):
         return u32(value)

@@ -7,13 +7,22 @@ knows, and a worker gets its inbox for the signature of a challenge.
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
 
 from node.client.material import MOST_ANSWER_BYTES, MOST_REQUEST_BYTES, MaterialRefusal
 from node.private_exchange import PrivateExchange
 from node.rpc.dispatch import AnyMethod, LengthyMethod, Method, SubscribeMethod
 from node.rpc.errors import COMMITTEE_ERROR, RpcError
-from node.rpc.params import MalformedError, Param, base64_bytes, hash32, hex_bytes, text, to_hex
+from node.rpc.params import (
+    Decoder,
+    MalformedError,
+    Param,
+    base64_bytes,
+    decoder,
+    hash32,
+    hex_bytes,
+    text,
+    to_hex,
+)
 from node.rpc.subscriptions import Subscription
 
 
@@ -73,7 +82,8 @@ def committee_methods(exchange: PrivateExchange | None) -> list[AnyMethod]:
     ]
 
 
-def _at_most(most: int) -> Callable[[object], bytes]:
+def _at_most(most: int) -> Decoder[bytes]:
+    @decoder(base64_bytes.schema)
     def decode(value: object) -> bytes:
         data = base64_bytes(value)
         if len(data) > most:

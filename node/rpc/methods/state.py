@@ -9,7 +9,17 @@ import orjson
 from node.rpc.backend import Backend
 from node.rpc.dispatch import AnyMethod, LengthyMethod, Method
 from node.rpc.errors import RANGE_TOO_LARGE, RpcError, response_too_big, state_discarded
-from node.rpc.params import MalformedError, Param, hash32, hex_bytes, list_of, text, to_hex, u32
+from node.rpc.params import (
+    MalformedError,
+    Param,
+    decoder,
+    hash32,
+    hex_bytes,
+    list_of,
+    text,
+    to_hex,
+    u32,
+)
 from node.rpc.shapes import version_shape
 from node.rpc.slices import Slice
 from runtime.primitives.hashing import blake2_256
@@ -114,6 +124,7 @@ def _read(backend: Backend, key: bytes, at: bytes | None) -> bytes | None:
         raise state_discarded(block_hash) from None
 
 
+@decoder({"type": "integer", "minimum": 0, "maximum": MOST_KEYS})
 def _page(value: object) -> int:
     count = u32(value)
     if count > MOST_KEYS:

@@ -1,0 +1,1 @@
+"""The runtime APIs: what wallets and explorers ask of a state without a transaction."""
