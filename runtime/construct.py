@@ -77,7 +77,7 @@ class Runtime:
             self.models,
             self.datanets,
             self.system,
-            self.session.validators,
+            self.session.members,
         )
         self.attribution = Attribution(
             host, self.inference, self.models, self.datanets, self.session, self.system

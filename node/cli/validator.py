@@ -61,7 +61,7 @@ async def _set_keys(arguments: argparse.Namespace, chain: Chain, out: Output) ->
     made = await chain.client.header(done.block_hash or b"")
     parent = None if made is None else made.parent_hash
     # A set is frozen at the end of an epoch, also by the block that holds the call.
-    epoch = await chain.client.storage("Session", "Epoch", at=parent)
+    epoch = await chain.client.storage("Session", "CurrentIndex", at=parent)
     elected = await chain.storage("Session", "Elected")
     facts: dict[str, Fact] = {
         "account": Account(account),

@@ -117,7 +117,7 @@ async def read_sets(chain: Chain) -> Sets:
     async def read(item: str, *keys: int) -> Any:
         return await chain.client.storage("Session", item, *keys, at=at)
 
-    epoch = await read("Epoch")
+    epoch = await read("CurrentIndex")
     registered = chain.client.storage_items("Session", "NextKeys", at=at)
     first = await read("EpochStart")
     return Sets(
@@ -126,7 +126,7 @@ async def read_sets(chain: Chain) -> Sets:
         first,
         await read("EpochLength"),
         await chain.client.block_hash(first - 1) if epoch else None,
-        await read("Validators"),
+        await read("Members"),
         await read("Authorities"),
         await read("Activity", epoch),
         await read("Queued"),

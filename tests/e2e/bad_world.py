@@ -29,7 +29,7 @@ PASSING = (
     storage_key("Session", "Author"),
     storage_key("Session", "Mix"),
     storage_key("Session", "Mixes"),
-    storage_key("Session", "Epoch"),
+    storage_key("Session", "CurrentIndex"),
     storage_key("Session", "EpochStart"),
     storage_key("Session", "Seed"),
     storage_key("Session", "Activity"),

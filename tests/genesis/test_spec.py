@@ -49,7 +49,7 @@ def test_the_development_accounts_are_endowed_and_alice_validates() -> None:
     runtime = Runtime(Overlay(MemoryState(chain_spec("dev").genesis_entries())))
     for known in DEVELOPMENT_ACCOUNTS:
         assert runtime.system.account[known.account].data.free == ENDOWMENT == 10**24
-    (validator,) = runtime.session.validators.get()
+    (validator,) = runtime.session.members.get()
     assert validator.consensus_key == ALICE_CONSENSUS
 
 
@@ -79,7 +79,7 @@ def test_a_local_network_seats_and_endows_its_validators(count: int) -> None:
     runtime = Runtime(Overlay(state))
     runtime.check_invariants()
     wanted = [development_validator(index) for index in range(count)]
-    seated = runtime.session.validators.get()
+    seated = runtime.session.members.get()
     assert [(v.account, v.consensus_key) for v in seated] == [
         (w.stash, w.consensus_key) for w in wanted
     ]

@@ -112,7 +112,7 @@ class RecordRegistry(Protocol):
 class Randomness(Protocol):
     """What this pallet asks of the one that keeps the validator set and the randomness."""
 
-    validators: StorageValue[tuple[Any, ...]]
+    members: StorageValue[tuple[Any, ...]]
     mix: StorageValue[bytes]
 
 
@@ -438,7 +438,7 @@ class Attribution(Pallet, index=13):
         seed = self.session.mix.get()
         candidates = [
             (v.account, v.stake)
-            for v in self.session.validators.get()
+            for v in self.session.members.get()
             if self.batches.active_workers[v.account]
         ]
         excluded = (session.customer, own, owner)

@@ -66,8 +66,11 @@ class Session(Pallet, index=4):
         8, doc="Epochs before the current one whose activity is kept."
     )
 
-    validators: StorageValue[tuple[Validator, ...]] = value(
-        default=(), doc="The validator set of this epoch, in the order of the leaders' indices."
+    validators: StorageValue[tuple[AccountId, ...]] = value(
+        default=(), doc="The accounts of this epoch's validators, in the order of leaders' indices."
+    )
+    members: StorageValue[tuple[Validator, ...]] = value(
+        default=(), doc="The same validators with their keys and stakes."
     )
     author: StorageValue[AccountId | None] = value(doc="The validator that made this block.")
     mix: StorageValue[Bytes32] = value(
@@ -76,7 +79,9 @@ class Session(Pallet, index=4):
     mixes: StorageMap[BlockNumber, Bytes32] = storage_map(
         Hasher.TWOX_64_CONCAT, doc="Randomness after each recent block."
     )
-    epoch: StorageValue[U64] = value(default=0, doc="Number of the epoch of the next block.")
+    current_index: StorageValue[U64] = value(
+        default=0, doc="Number of the epoch of the next block."
+    )
     epoch_start: StorageValue[BlockNumber] = value(
         default=1, doc="Number of the first block of that epoch."
     )
@@ -159,13 +164,13 @@ class Session(Pallet, index=4):
         ensure(all(v.stake > 0 for v in validators), Error.NO_STAKE)
         ensure(all(a in self.next_keys for a in accounts), Error.VALIDATOR_WITHOUT_KEYS)
         self.elected.put(validators)
-        self.deposit_event(ValidatorsElected(accounts, self.epoch.get() + 2))
+        self.deposit_event(ValidatorsElected(accounts, self.current_index.get() + 2))
 
     # Blocks and epochs.
 
     def current(self) -> NextEpoch:
         """Return the epoch that the next block belongs to."""
-        return NextEpoch(self.epoch.get(), self.authorities.get(), self.seed.get())
+        return NextEpoch(self.current_index.get(), self.authorities.get(), self.seed.get())
 
     def begins_epoch(self, number: int) -> bool:
         """Tell whether a block is the first of this epoch."""
@@ -180,7 +185,7 @@ class Session(Pallet, index=4):
 
         Returns what the header has to announce where the block ends its epoch.
         """
-        self.author.put(self.validators.get()[claim.leader].account)
+        self.author.put(self.members.get()[claim.leader].account)
         mix = blake2_256(self.mix.get() + claim.vrf_output)
         self.mix.put(mix)
         self.mixes.insert(number, mix)
@@ -198,24 +203,25 @@ class Session(Pallet, index=4):
         """Begin the next epoch where the block ends its own; the last work of a block."""
         if not self.ends_epoch(number):
             return
-        epoch = self.epoch.get()
+        epoch = self.current_index.get()
         self._report_offline(epoch)
         self._begin(epoch + 1, number + 1, self.queued.get())
         self.seed.put(self.mix.get())
         self._freeze(epoch + 2)
-        self.deposit_event(NewEpoch(epoch + 1, len(self.validators.get())))
+        self.deposit_event(NewEpoch(epoch + 1, len(self.members.get())))
 
     def _report_offline(self, epoch: int) -> None:
-        validators = self.validators.get()
+        validators = self.members.get()
         absent = tuple(validators[i].account for i in offline(self.activity[epoch]))
         if absent:
             self.deposit_event(Offline(epoch, absent))
 
     def _begin(self, epoch: int, start: int, validators: tuple[Validator, ...]) -> None:
         """Seat a set, and forget what has been kept long enough."""
-        self.epoch.put(epoch)
+        self.current_index.put(epoch)
         self.epoch_start.put(start)
-        self.validators.put(validators)
+        self.validators.put(tuple(v.account for v in validators))
+        self.members.put(validators)
         self.authorities.put(authorities_of(validators))
         self.historical_sets.insert(epoch, validators)
         self.activity.insert(epoch, idle(len(validators)))
@@ -246,7 +252,7 @@ class Session(Pallet, index=4):
         record = self.key_owner[key]
         if self.next_keys.get(record.account) == key:
             return
-        oldest = self.epoch.get() - self.set_history
+        oldest = self.current_index.get() - self.set_history
         if record.last_epoch is None or record.last_epoch < oldest:
             self.key_owner.remove(key)
 
@@ -273,7 +279,9 @@ class Session(Pallet, index=4):
 
     def check_invariants(self) -> None:
         """Sets have distinct members; keys have one owner each as long as they are needed."""
-        validators, epoch = self.validators.get(), self.epoch.get()
+        validators, epoch = self.members.get(), self.current_index.get()
+        accounts = tuple(v.account for v in validators)
+        invariant(self.validators.get() == accounts, "the accounts are of another set")
         invariant(self.authorities.get() == authorities_of(validators), "wrong weights of votes")
         invariant(self.historical_sets[epoch] == validators, "the history has another set")
         invariant(len(self.activity[epoch].made) == len(validators), "activity of another set")

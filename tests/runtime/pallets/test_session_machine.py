@@ -139,8 +139,8 @@ def test_sets_rotate_two_epochs_later_and_keys_never_change_hands_before(
 
 def check(chain: DevChain, model: Model, history: int) -> None:
     session = chain.runtime.session
-    assert session.epoch.get() == model.epoch
-    assert session.validators.get() == model.sets[model.epoch]
+    assert session.current_index.get() == model.epoch
+    assert session.members.get() == model.sets[model.epoch]
     assert session.queued.get() == model.sets[model.epoch + 1]
     oldest = max(0, model.epoch - history)
     kept = {epoch: model.sets[epoch] for epoch in range(oldest, model.epoch + 1)}

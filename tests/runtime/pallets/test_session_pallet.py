@@ -51,8 +51,8 @@ def elect(chain: DevChain, *names: str) -> list[object]:
 
 
 def end_epoch(chain: DevChain) -> None:
-    epoch = chain.runtime.session.epoch.get()
-    while chain.runtime.session.epoch.get() == epoch:
+    epoch = chain.runtime.session.current_index.get()
+    while chain.runtime.session.current_index.get() == epoch:
         chain.make_block()
 
 
@@ -65,20 +65,20 @@ def test_a_key_and_an_election_act_two_epochs_later(chain: DevChain) -> None:
     assert set_keys(chain, "Charlie", carol) == [KeysSet(account("Charlie"), carol.public)]
     names = (account("Charlie"), account("Alice"))
     assert elect(chain, "Charlie", "Alice") == [ValidatorsElected(names, 2)]
-    before = chain.runtime.session.validators.get()
+    before = chain.runtime.session.members.get()
     end_epoch(chain)
     session = chain.runtime.session
-    assert session.validators.get() == before
+    assert session.members.get() == before
     assert accounts(session.queued.get()) == list(names)
     set_keys(chain, "Charlie", session_key("Charlie//later"))
     end_epoch(chain)
-    seated_now = chain.runtime.session.validators.get()
+    seated_now = chain.runtime.session.members.get()
     assert seated_now == (
         Validator(account("Charlie"), carol.public, STAKE),
         Validator(account("Alice"), session_key("Alice").public, STAKE),
     )
     end_epoch(chain)
-    later = chain.runtime.session.validators.get()[0].consensus_key
+    later = chain.runtime.session.members.get()[0].consensus_key
     assert later == session_key("Charlie//later").public
 
 
@@ -150,7 +150,7 @@ def test_a_used_key_is_free_when_the_last_set_with_it_is_forgotten(
     set_keys(chain, "Bob", session_key("Bob//2"))  # the old one stands in the sets of 0 and 1
     proof = prove(chain, old, "Dave")
     arguments = {"key": old.public, "proof": proof}
-    while chain.runtime.session.epoch.get() < 4:
+    while chain.runtime.session.current_index.get() < 4:
         chain.assert_refused(Error.KEY_TAKEN, "Dave", "Session", "set_keys", **arguments)
         end_epoch(chain)
     kept = [epoch for epoch, _ in chain.runtime.session.historical_sets.items()]
@@ -171,10 +171,10 @@ def test_who_is_elected_keeps_a_key(chain: DevChain) -> None:
     elect(chain, "Alice")
     purged = chain.call("Bob", "Session", "purge_keys")
     assert purged == [KeysPurged(account("Bob"), session_key("Bob").public)]
-    assert len(chain.runtime.session.validators.get()) == 2
+    assert len(chain.runtime.session.members.get()) == 2
     for _ in range(3):
         end_epoch(chain)
-    assert accounts(chain.runtime.session.validators.get()) == [account("Alice")]
+    assert accounts(chain.runtime.session.members.get()) == [account("Alice")]
 
 
 def test_who_has_no_key_has_none_to_give_up(chain: DevChain) -> None:
@@ -222,9 +222,9 @@ def test_genesis_seats_the_first_two_epochs() -> None:
     runtime = genesis((ss58_encode(account("Alice")), "0x" + "22" * 32, "7"), epoch_length="9")
     expected = (Validator(account("Alice"), b"\x22" * 32, 7),)
     session = runtime.session
-    assert session.validators.get() == session.queued.get() == expected
+    assert session.members.get() == session.queued.get() == expected
     assert session.historical_sets[0] == expected
-    assert (session.epoch.get(), session.epoch_start.get(), session.epoch_length.get()) == (0, 1, 9)
+    assert (session.current_index.get(), session.epoch_start.get(), session.epoch_length.get()) == (0, 1, 9)
 
 
 def test_a_genesis_that_contradicts_itself_is_refused() -> None:
