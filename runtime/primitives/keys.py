@@ -26,6 +26,9 @@ _BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 _BASE58_DIGITS = {letter: digit for digit, letter in enumerate(_BASE58)}
 _MAX_ADDRESS_LENGTH = 64
 _MAX_PREFIX = (1 << 14) - 1
+_RESERVED_PREFIXES = (46, 47)
+
+_NEUTRAL_KEY = bytes(32)
 
 
 class AddressReason(Enum):
@@ -88,8 +91,11 @@ def is_ed25519_key(public: bytes) -> bool:
 
 
 def verify_sr25519(public: bytes, message: bytes, signature: bytes) -> bool:
-    """Verify a schnorrkel signature in the context "substrate" over the raw message."""
-    if len(public) != 32 or len(signature) != 64:
+    """Verify a schnorrkel signature in the context "substrate" over the raw message.
+
+    Refuses the neutral element as a key, which schnorrkel takes: anybody can sign for it.
+    """
+    if len(public) != 32 or len(signature) != 64 or public == _NEUTRAL_KEY:
         return False
     try:
         return bool(sr25519.verify(signature, message, public))
@@ -137,13 +143,13 @@ def ss58_decode(text: str) -> tuple[bytes, int]:
     prefix = data[0]
     if width == 2:
         prefix = (data[0] & 0x3F) << 2 | data[1] >> 6 | (data[1] & 0x3F) << 8
-        if prefix < 64:
-            raise AddressError(AddressReason.BAD_PREFIX)
+    if prefix in _RESERVED_PREFIXES or (width == 2 and prefix < 64):
+        raise AddressError(AddressReason.BAD_PREFIX)
     return data[width:-2], prefix
 
 
 def _prefix_bytes(prefix: int) -> bytes:
-    if not 0 <= prefix <= _MAX_PREFIX:
+    if not 0 <= prefix <= _MAX_PREFIX or prefix in _RESERVED_PREFIXES:
         raise AddressError(AddressReason.BAD_PREFIX)
     if prefix < 64:
         return bytes((prefix,))

@@ -27,6 +27,7 @@ ED25519_ORDER = 2**252 + 27742317777372353535851937790883648493
 SECP256K1_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 BASE_POINT = bytes.fromhex("5866666666666666666666666666666666666666666666666666666666666666")
 MESSAGE = b"a message"
+RESERVED = (46, 47)
 
 small_orders = [
     "0100000000000000000000000000000000000000000000000000000000000000",  # order 1
@@ -105,6 +106,13 @@ def test_a_key_of_small_order_signs_nothing(key):
         assert not verify_ed25519(bytes.fromhex(key), bytes((attempt,)), signature)
 
 
+def test_the_neutral_sr25519_key_signs_nothing():
+    # R and S of nothing satisfy S B = R + k A for every message, where A is the neutral element.
+    signature = bytes(63) + b"\x80"
+    assert sr25519.verify(signature, MESSAGE, bytes(32))
+    assert not verify(Sr25519Signature(signature), MESSAGE, bytes(32))
+
+
 def test_a_point_of_the_group_is_a_key():
     public, _ = signed("ed25519")
     assert keys.is_ed25519_key(public)
@@ -167,7 +175,9 @@ def test_the_addresses_of_alice_are_the_known_ones(prefix, address):
     assert ss58_decode(address) == (ALICE, prefix)
 
 
-@given(st.binary(min_size=32, max_size=32), st.integers(0, 16383))
+@given(
+    st.binary(min_size=32, max_size=32), st.integers(0, 16383).filter(lambda p: p not in RESERVED)
+)
 def test_decoding_an_address_undoes_encoding(account, prefix):
     assert ss58_decode(ss58_encode(account, prefix)) == (account, prefix)
 
@@ -206,6 +216,16 @@ def test_a_small_prefix_in_two_bytes_is_refused():
     with pytest.raises(AddressError) as refusal:
         ss58_decode(text)
     assert refusal.value.reason is AddressReason.BAD_PREFIX
+
+
+@pytest.mark.parametrize("prefix", RESERVED)
+def test_a_reserved_prefix_is_refused(prefix):
+    body = bytes((prefix,)) + ALICE
+    text = keys._base58_encode(body + keys._checksum(body))
+    for attempt in (lambda: ss58_decode(text), lambda: ss58_encode(ALICE, prefix)):
+        with pytest.raises(AddressError) as refusal:
+            attempt()
+        assert refusal.value.reason is AddressReason.BAD_PREFIX
 
 
 @pytest.mark.parametrize(("account", "prefix"), [(bytes(31), 42), (ALICE, 16384), (ALICE, -1)])
