@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 MAX_CALL_DEPTH = 8
 """Calls inside calls (batches, sudo) nest no deeper, so decoding is bounded the same everywhere."""
+MAX_INNER_CALLS = 4096
+"""Calls inside one call, at all depths: an extrinsic's bytes would hold 170,000 empty remarks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ class CallTable:
     def __init__(self, pallets: Sequence[type[Pallet]]) -> None:
         self._by_index: dict[tuple[int, int], CallEntry] = {}
         self._by_name: dict[tuple[str, str], CallEntry] = {}
-        self._depth = threading.local()
+        self._within = threading.local()
         for cls in pallets:
             for info in declared.calls(cls).values():
                 entry = CallEntry(
@@ -86,17 +88,21 @@ class CallTable:
         if entry is None:
             raise DecodeError(f"there is no call with index {data[offset]}.{data[offset + 1]}")
         offset += 2
-        depth = getattr(self._depth, "value", 0)
+        within = self._within
+        depth = getattr(within, "depth", 0)
         if depth >= MAX_CALL_DEPTH:
             raise DecodeError(f"calls are nested deeper than {MAX_CALL_DEPTH}")
-        self._depth.value = depth + 1
+        within.count = within.count + 1 if depth else 0
+        if within.count > MAX_INNER_CALLS:
+            raise DecodeError(f"more than {MAX_INNER_CALLS} calls inside one")
+        within.depth = depth + 1
         try:
             values = []
             for one in entry.codecs:
                 value, offset = one.decode_at(data, offset)
                 values.append(value)
         finally:
-            self._depth.value = depth
+            within.depth = depth
         return Call(entry.pallet.NAME, entry.info.name, tuple(values)), offset
 
     def weight(self, call: Call) -> Weight:

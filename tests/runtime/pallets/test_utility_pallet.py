@@ -4,7 +4,7 @@ import pytest
 from dev_chain import ENDOWMENT, ROOT, DevChain, account, keys
 
 from runtime.construct import CALLS, decode_call, encode_call
-from runtime.frame.calls import MAX_CALL_DEPTH, Call
+from runtime.frame.calls import MAX_CALL_DEPTH, MAX_INNER_CALLS, Call
 from runtime.frame.errors import DispatchError, Module, ModuleError, Token, TokenError
 from runtime.frame.origin import Unsigned
 from runtime.pallets.balances.pallet import Transfer
@@ -18,7 +18,7 @@ from runtime.pallets.utility.pallet import (
     ItemFailed,
 )
 from runtime.primitives.errors import DispatchFailure
-from runtime.primitives.scale import DecodeError
+from runtime.primitives.scale import DecodeError, compact_encode
 from runtime.primitives.types import Id, Weight
 
 ALICE, BOB = account("Alice"), account("Bob")
@@ -128,3 +128,13 @@ def test_a_failed_batch_in_a_block_costs_its_fee_and_nothing_else(chain: DevChai
     assert failed.dispatch_error == FAILURE
     assert chain.free("Bob") == ENDOWMENT
     assert made.named("ItemCompleted") == []
+
+
+def test_calls_inside_a_call_are_counted_at_all_depths() -> None:
+    remark = encode_call("System", "remark", remark=b"")
+    prefix = encode_call("Utility", "batch", calls=())[:2]
+    half = prefix + compact_encode(MAX_INNER_CALLS // 2 - 1) + remark * (MAX_INNER_CALLS // 2 - 1)
+    assert decode_call(prefix + compact_encode(2) + half * 2).pallet == "Utility"
+    with pytest.raises(DecodeError, match=f"more than {MAX_INNER_CALLS} calls"):
+        decode_call(prefix + compact_encode(3) + half * 2 + remark)
+    assert decode_call(prefix + compact_encode(2) + half * 2).pallet == "Utility"
