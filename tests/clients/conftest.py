@@ -28,7 +28,6 @@ __all__ = ["settled"]
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
 INSTALLED = ROOT / "build" / "clients"
-PYTHON_CLIENTS = HERE / "py" / "requirements.txt"
 
 
 @dataclass(frozen=True)
@@ -56,14 +55,16 @@ class Node:
 
 @pytest.fixture(scope="session")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
-    with running_node(tmp_path_factory.mktemp("node") / "log", "--dev", "--tmp") as running:
+    # Every flow reads block 1, however many ran before it.
+    options = ("--dev", "--tmp", "--state-pruning", "archive")
+    with running_node(tmp_path_factory.mktemp("node") / "log", *options) as running:
         yield running
 
 
 @contextmanager
 def running_node(log: Path, *arguments: str) -> Iterator[Node]:
     """Start a node in a process of its own; it has to stop in order at the end."""
-    running = Node(_free_port())
+    running = Node(free_port())
     options = ["--no-prometheus", "--rpc-port", str(running.port), *arguments]
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -95,7 +96,7 @@ def _wait_for_blocks(running: Node, process: subprocess.Popen[bytes], log: Path)
     pytest.fail(f"the node makes no blocks:\n{log.read_text()}")
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -105,8 +106,30 @@ def _free_port() -> int:
 @pytest.fixture(scope="session")
 def javascript() -> Path:
     """Return the folder in which the pinned npm packages are installed."""
-    folder = INSTALLED / "js"
-    manifests = [HERE / "js" / name for name in ("package.json", "package-lock.json")]
+    return npm_project("js")
+
+
+@pytest.fixture(scope="session")
+def sidecar_folder() -> Path:
+    """Return the folder in which api-sidecar is installed, with the older libraries it needs."""
+    return npm_project("sidecar")
+
+
+@pytest.fixture(scope="session")
+def python_client() -> Path:
+    """Return the interpreter of the environment in which substrate-interface is installed."""
+    return _python_environment("py", HERE / "py" / "requirements.txt")
+
+
+@pytest.fixture(scope="session")
+def async_python_client() -> Path:
+    """Return the interpreter of async-substrate-interface, whose codec takes another's name."""
+    return _python_environment("async_py", HERE / "py" / "async_requirements.txt")
+
+
+def npm_project(name: str) -> Path:
+    folder = INSTALLED / name
+    manifests = [HERE / name / file for file in ("package.json", "package-lock.json")]
     with _alone(folder):
         if not _is_current(folder, manifests):
             for manifest in manifests:
@@ -116,16 +139,14 @@ def javascript() -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
-def python_client() -> Path:
-    """Return the interpreter of the environment in which substrate-interface is installed."""
-    folder = INSTALLED / "py"
+def _python_environment(name: str, requirements: Path) -> Path:
+    folder = INSTALLED / name
     with _alone(folder):
-        if not _is_current(folder, [PYTHON_CLIENTS]):
+        if not _is_current(folder, [requirements]):
             venv.create(folder, with_pip=True)
             pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet"]
-            _run([*pip, "--requirement", str(PYTHON_CLIENTS)], folder)
-            _mark_current(folder, [PYTHON_CLIENTS])
+            _run([*pip, "--requirement", str(requirements)], folder)
+            _mark_current(folder, [requirements])
     return folder / "bin" / "python"
 
 

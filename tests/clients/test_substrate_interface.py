@@ -6,19 +6,23 @@ from typing import Any
 import pytest
 
 from tests.clients.conftest import HERE, Node, flow
+from tests.clients.own_calls import declared, facts_for
 from tests.clients.settled_chain import Settled
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
+BOB = "5FHneW46xGXgs5mUiveU4sbTyGBzmstUspZC92UhjJM694ty"
 FERDIE = "5CiPPseXPECbkjWCa6MnjNokrgYjMqmKndv2rSnekmSK2DjL"
 ALICE = "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY"
+RECORDS = "what Python clients contribute"
 
 
 @pytest.fixture(scope="module")
 def seen(node: Node, settled: Settled, python_client: Path) -> dict[str, Any]:
     """Run the whole flow once; each test looks at a part of what the client saw."""
     script = str(HERE / "py" / "substrate_interface.py")
-    return flow([str(python_client), script, node.websocket, settled.facts()], HERE)
+    facts = facts_for(settled, RECORDS)
+    return flow([str(python_client), script, node.websocket, facts], HERE)
 
 
 def test_it_connects_and_knows_the_chain(seen: dict[str, Any], node: Node) -> None:
@@ -135,7 +139,27 @@ def test_it_calls_our_pallets_and_is_told_their_errors(seen: dict[str, Any]) -> 
     assert told["success"]
     assert "Datanets.Created" in told["events"]
     assert (told["stored"]["name"], told["stored"]["owner"]) == (told["name"], FERDIE)
+    assert told["submitted"]
+    batch = told["batch"]
+    assert batch["sub_root"] == "0x" + declared(RECORDS).sub_root.hex()
+    assert (batch["contributor"], batch["count"], batch["status"]) == (FERDIE, 2, "Pending")
     assert told["again"]["success"] is False
     error = told["again"]["error"]
     assert (error["type"], error["name"]) == ("Module", "NameTaken")
     assert error["docs"] == ["Another Datanet has this name. Choose another."]
+
+
+def test_a_stake_on_a_model_is_counted_to_its_backer(seen: dict[str, Any]) -> None:
+    told = seen["stakes_on_a_model"]
+    assert told["success"]
+    assert "Models.Backed" in told["events"]
+    assert told["added"] == 2 * 10**18
+
+
+def test_a_session_is_opened(seen: dict[str, Any], settled: Settled) -> None:
+    told = seen["opens_a_session"]
+    assert told["success"]
+    session = told["session"]
+    assert (session["customer"], session["voucher_key"]) == (FERDIE, BOB)
+    assert (session["model"], session["state"]) == (settled.model, "Open")
+    assert session["escrow"] == session["held"] == 20 * 10**18

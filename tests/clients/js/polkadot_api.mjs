@@ -1,20 +1,13 @@
 // The flow of a wallet with the unmodified @polkadot/api: everything it saw goes out as one JSON object.
-import { createRequire } from 'node:module';
-import { pathToFileURL } from 'node:url';
+import { load, report, within } from './installed.mjs';
 
 const [endpoint, told] = process.argv.slice(2);
 const settled = JSON.parse(told);
-const installed = createRequire(`${process.cwd()}/package.json`);
-const load = async (name) => {
-  const found = installed.resolve(name);
-  return import(pathToFileURL(found).href);
-};
 const { ApiPromise, WsProvider } = await load('@polkadot/api');
 const { Keyring } = await load('@polkadot/keyring');
 const { cryptoWaitReady } = await load('@polkadot/util-crypto');
 
 const UNIT = 10n ** 18n;
-const seen = {};
 await cryptoWaitReady();
 const api = await ApiPromise.create({ provider: new WsProvider(endpoint), noInitWarn: true });
 
@@ -41,8 +34,11 @@ const flows = {
     const alice = new Keyring({ type: 'sr25519' }).addFromUri('//Alice');
     const bob = new Keyring({ type: 'sr25519' }).addFromUri('//Bob');
     const call = api.tx.balances.transferKeepAlive(bob.address, UNIT);
-    const info = await call.paymentInfo(alice);
-    const details = await api.rpc.payment.queryFeeDetails((await call.signAsync(alice)).toHex());
+    const signed = (await call.signAsync(alice)).toHex();
+    const [info, details] = await within(
+      async () => (await api.rpc.chain.getBlockHash()).toHex(),
+      () => Promise.all([call.paymentInfo(alice), api.rpc.payment.queryFeeDetails(signed)]),
+    );
     const fee = details.inclusionFee.unwrap();
     return {
       fee: info.partialFee.toString(), class: info.class.toString(), refTime: info.weight.refTime.toString(),
@@ -228,14 +224,4 @@ function submit(call, signer) {
   });
 }
 
-for (const [name, run] of Object.entries(flows)) {
-  try {
-    seen[name] = await run();
-  } catch (error) {
-    console.error(`${name} failed`);
-    throw error;
-  }
-}
-console.log(JSON.stringify(seen));
-await api.disconnect();
-process.exit(0);
+await report(flows);

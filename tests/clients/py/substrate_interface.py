@@ -16,8 +16,8 @@ SCHEMES = {
     "sr25519": KeypairType.SR25519,
     "ed25519": KeypairType.ED25519,
 }
-SETTLED: dict[str, Any] = {}
-"""Where the settled batch is: its block and ids."""
+FACTS: dict[str, Any] = {}
+"""Where the settled batch is, and what calls of our pallets need."""
 
 
 def connects(chain: SubstrateInterface) -> Any:
@@ -67,9 +67,7 @@ def transfers_with_every_scheme(chain: SubstrateInterface) -> Any:
             "finalized": receipt.finalized,
             "fee": receipt.total_fee_amount,
             "received": account["data"]["free"],
-            "events": [
-                f"{e.value['module_id']}.{e.value['event_id']}" for e in receipt.triggered_events
-            ],
+            "events": names(receipt),
         }
     return results
 
@@ -140,7 +138,7 @@ def reads_every_pallet(chain: SubstrateInterface) -> Any:
 
 
 def reads_a_settlement(chain: SubstrateInterface) -> Any:
-    found = [event.value for event in chain.get_events(SETTLED["block"])]
+    found = [event.value for event in chain.get_events(FACTS["block"])]
     return [
         {"name": event["event_id"], "values": event["attributes"]}
         for event in found
@@ -149,13 +147,13 @@ def reads_a_settlement(chain: SubstrateInterface) -> Any:
 
 
 def reads_our_storage(chain: SubstrateInterface) -> Any:
-    datanet, batch = SETTLED["datanet"], SETTLED["batch"]
+    datanet, batch = FACTS["datanet"], FACTS["batch"]
     contributors = chain.query_map("Datanets", "Contributors", [datanet])
     return {
         "datanet": chain.query("Datanets", "Datanets", [datanet]).value,
         "version": chain.query("Datanets", "Versions", [datanet, 0]).value,
-        "model": chain.query("Models", "Models", [SETTLED["model"]]).value,
-        "session": chain.query("Inference", "Sessions", [SETTLED["session"]]).value,
+        "model": chain.query("Models", "Models", [FACTS["model"]]).value,
+        "session": chain.query("Inference", "Sessions", [FACTS["session"]]).value,
         "batch": chain.query("Inference", "Batches", [batch]).value,
         "duty": chain.query("Attribution", "Duties", [batch]).value,
         "contributors": [[who.value, found.value["records"]] for who, found in contributors],
@@ -180,15 +178,53 @@ def calls_our_pallets(chain: SubstrateInterface) -> Any:
     name = f"python {time.time_ns()}"
     created = submit(chain, create(name), ferdie)
     datanet = chain.query("Datanets", "Names", [name]).value
-    again = submit(chain, create(SETTLED["name"]), ferdie)
+    declared = FACTS["records"] | {"datanet": datanet, "bond": UNIT}
+    submitted = submit(chain, chain.compose_call("Datanets", "submit_batch", declared), ferdie)
+    again = submit(chain, create(FACTS["name"]), ferdie)
     return {
         "name": name,
         "success": created.is_success,
-        "events": [
-            f"{e.value['module_id']}.{e.value['event_id']}" for e in created.triggered_events
-        ],
+        "events": names(created),
+        "submitted": submitted.is_success,
+        "batch": chain.query("Datanets", "Batches", [datanet, 0]).value,
         "stored": chain.query("Datanets", "Datanets", [datanet]).value,
         "again": {"success": again.is_success, "error": again.error_message},
+    }
+
+
+def stakes_on_a_model(chain: SubstrateInterface) -> Any:
+    def staked() -> int:
+        backers = chain.query("Models", "Models", [FACTS["model"]]).value["backers"]
+        amounts = {backer["account"]: backer["amount"] for backer in backers}
+        return int(amounts.get(ferdie.ss58_address, 0))
+
+    ferdie = Keypair.create_from_uri("//Ferdie")
+    before = staked()
+    arguments = {"model": FACTS["model"], "amount": 2 * UNIT}
+    receipt = submit(chain, chain.compose_call("Models", "back", arguments), ferdie)
+    return {
+        "success": receipt.is_success,
+        "events": names(receipt),
+        "added": staked() - before,
+    }
+
+
+def opens_a_session(chain: SubstrateInterface) -> Any:
+    arguments = {
+        "model": FACTS["model"],
+        "executor": FACTS["executor"],
+        "voucher_key": Keypair.create_from_uri("//Bob").ss58_address,
+        "escrow": 20 * UNIT,
+        "max_fee": UNIT,
+        "ttl": 1000,
+    }
+    call = chain.compose_call("Inference", "open_session", arguments)
+    receipt = submit(chain, call, Keypair.create_from_uri("//Ferdie"))
+    (opened,) = [e for e in receipt.triggered_events if e.value["event_id"] == "SessionOpened"]
+    session = opened.value["attributes"]["session"]
+    return {
+        "success": receipt.is_success,
+        "session": chain.query("Inference", "Sessions", [session]).value,
     }
 
 
@@ -199,6 +235,10 @@ def transfer(chain: SubstrateInterface, name: str, target: str, value: int) -> A
 def submit(chain: SubstrateInterface, call: Any, signer: Keypair) -> Any:
     extrinsic = chain.create_signed_extrinsic(call=call, keypair=signer, era={"period": 64})
     return chain.submit_extrinsic(extrinsic, wait_for_finalization=True)
+
+
+def names(receipt: Any) -> list[str]:
+    return [f"{e.value['module_id']}.{e.value['event_id']}" for e in receipt.triggered_events]
 
 
 FLOWS = (
@@ -216,9 +256,11 @@ FLOWS = (
     reads_our_storage,
     reads_constants_and_errors,
     calls_our_pallets,
+    stakes_on_a_model,
+    opens_a_session,
 )
 
 if __name__ == "__main__":
-    SETTLED |= json.loads(sys.argv[2])
+    FACTS |= json.loads(sys.argv[2])
     with SubstrateInterface(url=sys.argv[1]) as connection:
         print(json.dumps({run.__name__: run(connection) for run in FLOWS}))
