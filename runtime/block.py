@@ -42,12 +42,19 @@ _DUTY_TIME = MAX_BLOCK.ref_time * DUTY_PERCENT // 100
 class BlockExecution:
     """Executes one block on its parent's state; the state itself is not touched.
 
-    `digest`, given as the leader's claim alone, ends with the rules' own item where the block is
-    the last of its epoch.
+    `overlay`, over that state, takes the writes where somebody wants to watch them. `digest`,
+    given as the leader's claim alone, ends with the rules' own item where the block is the last of
+    its epoch.
     """
 
-    def __init__(self, parent: Header, state: State, digest: tuple[DigestItem, ...]) -> None:
-        self.overlay = Overlay(state)
+    def __init__(
+        self,
+        parent: Header,
+        state: State,
+        digest: tuple[DigestItem, ...],
+        overlay: Overlay | None = None,
+    ) -> None:
+        self.overlay = Overlay(state) if overlay is None else overlay
         self.runtime = Runtime(self.overlay)
         self._number = parent.number + 1
         self._index = 0

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from runtime.api import call_api, metadata_v14
+from runtime.api import call_api
+from runtime.apis.description import metadata
 from runtime.block import BlockExecution
 from runtime.construct import CALLS, Runtime, decode_call
 from runtime.frame.weights import MAX_LENGTH
@@ -212,7 +213,7 @@ __all__ = [
     "call_api",
     "current_epoch",
     "genesis_header",
-    "metadata_v14",
+    "metadata",
     "timestamp",
     "timestamp_inherent",
     "validate_transaction",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from runtime.construct import CALLS, Runtime, decode_call
 from runtime.frame.calls import Call
@@ -28,6 +29,7 @@ _nonce_bytes = codec(U32).encode
 class ValidTransaction:
     """What the pool must know: `sp_runtime::ValidTransaction`."""
 
+    SCALE_PATH: ClassVar[str] = "sp_runtime::transaction_validity::ValidTransaction"
     priority: U64
     requires: tuple[bytes, ...]
     provides: tuple[bytes, ...]

@@ -19,16 +19,15 @@ never inferred. Order inside a call: ensure, effects, event.
 
 from __future__ import annotations
 
-import ast
 import functools
 import inspect
-import textwrap
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, ClassVar, Generic, TypeVar, dataclass_transform
 
+from runtime.frame.documentation import member_docs
 from runtime.frame.host import Host
 from runtime.frame.storage import StorageItem
 from runtime.primitives.errors import (
@@ -49,6 +48,8 @@ def once(function: F) -> F:
     return typing.cast("F", functools.cache(function))
 
 
+TypesOfPallet = Mapping[str, tuple[Any, str]]
+"""Types that a pallet works with, by the name clients look for: annotation and documentation."""
 CallWeight = Weight | Callable[..., Weight]
 
 
@@ -66,6 +67,8 @@ class CallInfo:
     """Name of the pallet's method that admits it without a fee; empty for ordinary calls."""
     mandatory: bool
     """An inherent: made by the block's author only."""
+    deprecated: str
+    """What to use instead; empty for what stays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,7 @@ class EventInfo:
     cls: type
     fields: dict[str, Any]
     docs: str
+    deprecated: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +95,10 @@ class ErrorInfo:
 class Const(Generic[T]):
     """A constant of the pallet; on an instance it reads as its value."""
 
-    def __init__(self, value: T, doc: str) -> None:
+    def __init__(self, value: T, doc: str, deprecated: str = "") -> None:
         self.value = value
         self.doc = doc
+        self.deprecated = deprecated
         self.type: Any = None
         self.name = ""
 
@@ -105,13 +110,39 @@ class Const(Generic[T]):
         return self if pallet is None else self.value
 
 
-def constant(value: Any, *, doc: str) -> Any:
+class LateConst(Const[T]):
+    """A constant that is known only where everything is wired: asked for at each reading."""
+
+    def __init__(self, make: Callable[[], T], doc: str) -> None:
+        self._make = make
+        self.doc = doc
+        self.deprecated = ""
+        self.type = None
+        self.name = ""
+
+    @property
+    def value(self) -> T:  # type: ignore[override]
+        """The value."""
+        return self._make()
+
+
+def constant(value: Any, *, doc: str, deprecated: str = "") -> Any:
     """Declare a constant of the type that the annotation names."""
-    return Const(value, doc)
+    return Const(value, doc, deprecated)
+
+
+def late_constant(make: Callable[[], Any], *, doc: str) -> Any:
+    """Declare a constant whose value a function gives once the runtime is wired."""
+    return LateConst(make, doc)
 
 
 def call(
-    *, index: int, weight: CallWeight, duty: str = "", mandatory: bool = False
+    *,
+    index: int,
+    weight: CallWeight,
+    duty: str = "",
+    mandatory: bool = False,
+    deprecated: str = "",
 ) -> Callable[[F], F]:
     """Declare a dispatchable call.
 
@@ -122,22 +153,25 @@ def call(
             without a fee, returning tags by which the pool keeps it once; it raises
             InvalidTransaction. A duty that fails at dispatch pays.
         mandatory: An inherent, refused from outside.
+        deprecated: What to use instead, for a call that will go; wallets show it.
     """
 
     def mark(function: F) -> F:
-        function.__call__info = (index, weight, duty, mandatory)  # type: ignore[attr-defined]
+        info = (index, weight, duty, mandatory, deprecated)
+        function.__call__info = info  # type: ignore[attr-defined]
         return function
 
     return mark
 
 
 @dataclass_transform(frozen_default=True)
-def event(*, index: int) -> Callable[[type[T]], type[T]]:
+def event(*, index: int, deprecated: str = "") -> Callable[[type[T]], type[T]]:
     """Declare an event: a frozen record with a fixed index."""
 
     def mark(cls: type[T]) -> type[T]:
         record = dataclass(frozen=True, slots=True)(cls)
         record.EVENT_INDEX = index  # type: ignore[attr-defined]
+        record.EVENT_DEPRECATED = deprecated  # type: ignore[attr-defined]
         return record
 
     return mark
@@ -155,6 +189,7 @@ class Pallet:
     INDEX: ClassVar[int]
     EVENTS: ClassVar[tuple[type, ...]] = ()
     Error: ClassVar[type[IntEnum] | None] = None
+    TYPES: ClassVar[TypesOfPallet] = {}
 
     def __init_subclass__(cls, index: int, name: str = "") -> None:
         cls.INDEX = index
@@ -219,13 +254,13 @@ def calls(cls: type[Pallet]) -> dict[int, CallInfo]:
         info = getattr(function, "__call__info", None)
         if info is None:
             continue
-        index, weight, duty, mandatory = info
+        index, weight, duty, mandatory, deprecated = info
         hints = typing.get_type_hints(function, include_extras=True)
         arguments = {k: t for k, t in hints.items() if k not in ("origin", "return")}
         if index in found:
             raise InvariantViolation(f"{cls.NAME} has two calls with index {index}")
         docs = inspect.getdoc(function) or ""
-        found[index] = CallInfo(index, name, weight, arguments, docs, duty, mandatory)
+        found[index] = CallInfo(index, name, weight, arguments, docs, duty, mandatory, deprecated)
     return dict(sorted(found.items()))
 
 
@@ -238,7 +273,8 @@ def events(cls: type[Pallet]) -> dict[int, EventInfo]:
         if index in found:
             raise InvariantViolation(f"{cls.NAME} has two events with index {index}")
         docs = inspect.getdoc(record) or ""
-        found[index] = EventInfo(index, record.__name__, record, field_types(record), docs)
+        note: str = record.EVENT_DEPRECATED  # type: ignore[attr-defined]
+        found[index] = EventInfo(index, record.__name__, record, field_types(record), docs, note)
     return dict(sorted(found.items()))
 
 
@@ -258,22 +294,3 @@ def refusal(cls: type[Pallet], failure: DispatchFailure) -> InvalidTransaction:
     return InvalidTransaction(
         TransactionReason.CUSTOM, f"{cls.NAME}.{info.name}: {info.docs}", code
     )
-
-
-@once
-def member_docs(cls: type) -> dict[str, str]:
-    """Return the string literal that follows each assignment in the body of a class."""
-    tree = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
-    docs: dict[str, str] = {}
-    if not isinstance(tree, ast.ClassDef):
-        return docs
-    for node, following in zip(tree.body, tree.body[1:], strict=False):
-        if (
-            isinstance(node, ast.Assign)
-            and isinstance(node.targets[0], ast.Name)
-            and isinstance(following, ast.Expr)
-            and isinstance(following.value, ast.Constant)
-            and isinstance(following.value.value, str)
-        ):
-            docs[node.targets[0].id] = inspect.cleandoc(following.value.value)
-    return docs

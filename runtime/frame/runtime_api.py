@@ -37,6 +37,14 @@ class ApiArgumentError(ValueError):
     """The arguments of a runtime call do not decode, or name something impossible."""
 
 
+class OtherRules(Exception):
+    """The state belongs to other rules than these, which must not read it; the message tells."""
+
+    def __init__(self, spec_version: int | None, detail: str) -> None:
+        super().__init__(detail)
+        self.spec_version = spec_version
+
+
 @dataclass(frozen=True, slots=True)
 class ApiMethod:
     """A method as declared."""
@@ -46,6 +54,8 @@ class ApiMethod:
     """Annotation of each argument, in order."""
     output: Any
     docs: str
+    deprecated: str
+    """What to use instead; empty for what stays."""
     function: Callable[..., Any]
     codec: Codec
     """Of all arguments together, a tuple."""
@@ -53,8 +63,18 @@ class ApiMethod:
 
 def api_method(function: F) -> F:
     """Declare a method of a runtime API."""
-    function.__api_method__ = True  # type: ignore[attr-defined]
+    function.__api_method__ = ""  # type: ignore[attr-defined]
     return function
+
+
+def deprecated_api_method(note: str) -> Callable[[F], F]:
+    """Declare a method that will go; the note says what to use instead."""
+
+    def mark(function: F) -> F:
+        function.__api_method__ = note  # type: ignore[attr-defined]
+        return function
+
+    return mark
 
 
 class RuntimeApi:
@@ -73,14 +93,15 @@ def api_methods(cls: type[RuntimeApi]) -> dict[str, ApiMethod]:
     """Return the methods of an API by name, in the order of declaration."""
     found: dict[str, ApiMethod] = {}
     for name, function in vars(cls).items():
-        if not hasattr(function, "__api_method__"):
+        note = getattr(function, "__api_method__", None)
+        if note is None:
             continue
         hints = typing.get_type_hints(function, include_extras=True)
         output = hints.pop("return")
         arguments = tuple(hints.values())
         whole = codec(tuple[arguments if arguments else ((),)])  # type: ignore[misc]
         docs = inspect.getdoc(function) or ""
-        found[name] = ApiMethod(name, hints, output, docs, function, whole)
+        found[name] = ApiMethod(name, hints, output, docs, note, function, whole)
     return found
 
 

@@ -35,8 +35,11 @@ _ABSENT: Any = object()
 class StorageItem:
     """What the three kinds of item share: a name, a documentation, a prefix, a value type."""
 
-    def __init__(self, doc: str, default: Any, hashers: tuple[Hasher, ...]) -> None:
+    def __init__(
+        self, doc: str, default: Any, hashers: tuple[Hasher, ...], deprecated: str = ""
+    ) -> None:
         self.doc = doc
+        self.deprecated = deprecated
         self.default = default
         self.hashers = hashers
         self.name = ""
@@ -236,16 +239,18 @@ class StorageDoubleMap(StorageItem, Generic[K1, K2, V]):
             self._overlay.delete(raw_key)
 
 
-def value(*, doc: str, default: Any = _ABSENT) -> Any:
-    """Declare a StorageValue."""
-    return StorageValue[Any](doc, default, ())
+def value(*, doc: str, default: Any = _ABSENT, deprecated: str = "") -> Any:
+    """Declare a StorageValue; `deprecated` says what to read instead of one that will go."""
+    return StorageValue[Any](doc, default, (), deprecated)
 
 
-def storage_map(hasher: Hasher, *, doc: str, default: Any = _ABSENT) -> Any:
+def storage_map(hasher: Hasher, *, doc: str, default: Any = _ABSENT, deprecated: str = "") -> Any:
     """Declare a StorageMap; keys that users choose need a hasher that resists attack."""
-    return StorageMap[Any, Any](doc, default, (hasher,))
+    return StorageMap[Any, Any](doc, default, (hasher,), deprecated)
 
 
-def double_map(first: Hasher, second: Hasher, *, doc: str, default: Any = _ABSENT) -> Any:
+def double_map(
+    first: Hasher, second: Hasher, *, doc: str, default: Any = _ABSENT, deprecated: str = ""
+) -> Any:
     """Declare a StorageDoubleMap."""
-    return StorageDoubleMap[Any, Any, Any](doc, default, (first, second))
+    return StorageDoubleMap[Any, Any, Any](doc, default, (first, second), deprecated)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
-import inspect
 import typing
 from collections.abc import Callable
 from enum import IntEnum
 from typing import Any
 
-from runtime.frame.metadata_schema import (
+from runtime.frame.documentation import doc_lines, member_docs, own_doc
+from runtime.frame.pallet import pascal
+from runtime.frame.portable_types import (
     Array,
     CompactOf,
     Composite,
@@ -24,7 +24,6 @@ from runtime.frame.metadata_schema import (
     TypeParameter,
     Variant,
 )
-from runtime.frame.pallet import member_docs, pascal
 from runtime.primitives.scale import (
     Compact,
     Fixed,
@@ -74,6 +73,12 @@ class TypeRegistry:
             index, tuple(path.split("::")) if path else (), parameters, make(), doc_lines(docs)
         )
         return index
+
+    def named(
+        self, path: str, make: Callable[[], TypeDef], params: dict[str, Any] | None = None
+    ) -> int:
+        """Register the one type of a path."""
+        return self.define(("path", path), path, make, params)
 
     def field(self, name: str | None, type_: Any, docs: str = "") -> Field:
         """Describe a field by its annotation, or by a type id."""
@@ -164,36 +169,36 @@ class TypeRegistry:
                 )
             )
 
-        return self.define(cls, type_path(cls), make)
+        return self.define(cls, type_path(cls), make, docs=own_doc(cls))
 
     def composite(self, cls: type) -> int:
         """Return the id of a dataclass."""
         positional = getattr(cls, "SCALE_POSITIONAL", False)
-
-        def make() -> TypeDef:
-            return Composite(
-                tuple(
-                    self.field(None if positional else name, t)
-                    for name, t in field_types(cls).items()
-                )
-            )
-
         params = getattr(cls, "SCALE_PARAMS", None)
-        return self.define(cls, type_path(cls), make, params)
+        return self.define(
+            cls,
+            type_path(cls),
+            lambda: Composite(self._fields(cls, positional)),
+            params,
+            own_doc(cls),
+        )
+
+    def _fields(self, cls: type, positional: bool) -> tuple[Field, ...]:
+        docs = member_docs(cls)
+        return tuple(
+            self.field(None if positional else name, t, docs.get(name, ""))
+            for name, t in field_types(cls).items()
+        )
 
     def _union(self, path: str, arms: tuple[Any, ...], params: dict[str, Any]) -> int:
         def make() -> TypeDef:
             return Enumeration(tuple(self._arm(a) for a in arms))
 
-        return self.define(("enum", path), path, make, params)
+        return self.define(("enum", path, *params.items()), path, make, params)
 
     def _arm(self, arm: Any) -> Variant:
-        positional = arm.VARIANT_POSITIONAL
-        fields = tuple(
-            self.field(None if positional else name, t) for name, t in field_types(arm).items()
-        )
-        docs = own_doc(arm)
-        return Variant(arm.VARIANT_NAME, fields, arm.VARIANT_INDEX, doc_lines(docs))
+        fields = self._fields(arm, arm.VARIANT_POSITIONAL)
+        return Variant(arm.VARIANT_NAME, fields, arm.VARIANT_INDEX, doc_lines(own_doc(arm)))
 
 
 def type_path(cls: type) -> str:
@@ -214,22 +219,10 @@ STANDARD_PATHS = {
     "DispatchClass": "frame_support::dispatch::DispatchClass",
     "Pays": "frame_support::dispatch::Pays",
     "TokenError": "sp_runtime::TokenError",
+    "TransactionSource": "sp_runtime::transaction_validity::TransactionSource",
     "ArithmeticReason": "sp_arithmetic::ArithmeticError",
     "HoldReason": "openledger_runtime::RuntimeHoldReason",
     "Weight": "sp_weights::weight_v2::Weight",
     "Reasons": "pallet_balances::types::Reasons",
 }
 """Paths by which clients know types whose Python classes cannot carry them."""
-
-
-def own_doc(cls: type) -> str:
-    """Return the docstring of a class, without the one that dataclass makes up."""
-    doc = inspect.getdoc(cls) or ""
-    if dataclasses.is_dataclass(cls) and doc.startswith(f"{cls.__name__}("):
-        return ""
-    return doc
-
-
-def doc_lines(text: str) -> tuple[str, ...]:
-    """Split a docstring into the lines that the metadata holds."""
-    return tuple(text.splitlines()) if text else ()

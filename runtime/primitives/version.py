@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from hashlib import blake2b
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
+from runtime.primitives.errors import InvariantViolation
 from runtime.primitives.scale import U8, U32, Bytes8, CompactU32
 
 
@@ -33,28 +34,30 @@ class LastRuntimeUpgrade:
     spec_name: str
 
 
-API_VERSIONS = {
-    "Core": 5,
-    "Metadata": 2,
-    "BlockBuilder": 6,
-    "TaggedTransactionQueue": 3,
-    "AccountNonceApi": 1,
-    "TransactionPaymentApi": 4,
-}
-"""Runtime APIs by name. An id is blake2b-64 of the name."""
-
 RUNTIME_VERSION = RuntimeVersion(
     spec_name="openledger",
     impl_name="openledger-py",
     authoring_version=1,
     spec_version=1,
     impl_version=1,
-    apis=tuple(
-        (blake2b(name.encode(), digest_size=8).digest(), version)
-        for name, version in API_VERSIONS.items()
-    ),
+    apis=(),
     transaction_version=1,
     system_version=1,
 )
+"""The version without the APIs: those are listed far from here, see `offered_version`."""
 STATE_VERSION = 1
 """Values above 32 bytes are hashed in the trie."""
+
+_OFFERED: list[RuntimeVersion] = []
+
+
+def offer_apis(apis: Iterable[tuple[bytes, int]]) -> None:
+    """Note ids and versions of the runtime APIs; done once, where they are listed."""
+    _OFFERED[:] = [replace(RUNTIME_VERSION, apis=tuple(apis))]
+
+
+def offered_version() -> RuntimeVersion:
+    """Return the version with the APIs, as clients read it."""
+    if not _OFFERED:
+        raise InvariantViolation("the runtime's APIs are not listed yet; import runtime.api")
+    return _OFFERED[0]

@@ -30,8 +30,7 @@ MAY_USE_UNICODE = {
     "runtime/protocols/canonical.py": None,
     # Names and texts of this source itself, which are ASCII; never a user's.
     "runtime/frame/pallet.py": {".upper()", ".lower()"},
-    "runtime/frame/metadata.py": {".isupper()", ".lower()"},
-    "runtime/frame/type_registry.py": {".splitlines()"},
+    "runtime/frame/metadata_pallets.py": {".isupper()", ".lower()"},
 }
 
 
@@ -203,7 +202,7 @@ def test_a_hole_in_a_wall_is_found(tmp_path: Path) -> None:
     modules = (
         *holes,
         *("runtime/pallets/two/pallet.py", "runtime/frame/calls.py", "runtime/state/trie.py"),
-        *("runtime/protocols/merkle.py", "node/client/rpc.py"),
+        *("runtime/protocols/merkle.py", "runtime/apis/core.py", "node/client/rpc.py"),
         *(f"runtime/{name}.py" for name in ("executive", "api", "block", "validity", "construct")),
         *(f"node/{name}/main.py" for name in ("cli", "rpc", "storage")),
         *("node/pool.py", "node/service.py", "node/keystore.py"),

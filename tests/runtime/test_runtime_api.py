@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from dataclasses import replace
+from hashlib import blake2b
+
 import pytest
 from dev_chain import OPEN, DevChain, account, keys
 
 from runtime import executive
+from runtime.api import pallet_constants
 from runtime.construct import encode_call
 from runtime.frame.dispatch_info import DispatchClass
+from runtime.frame.metadata_schema import MetadataV16, decode_metadata
 from runtime.frame.runtime_api import ApiArgumentError, UnknownApi
+from runtime.pallets.system import System
 from runtime.pallets.transaction_payment.types import FeeDetails, RuntimeDispatchInfo
 from runtime.primitives.extrinsic import UncheckedExtrinsic
 from runtime.primitives.scale import U32, U128, decode, encode
 from runtime.primitives.types import Id, Weight
-from runtime.primitives.version import RUNTIME_VERSION, RuntimeVersion
+from runtime.primitives.version import RUNTIME_VERSION, RuntimeVersion, offered_version
 
 BOB = account("Bob")
 
@@ -29,20 +36,46 @@ def signed(chain: DevChain, tip: int = 0) -> bytes:
 
 
 def test_the_version_is_that_of_the_rules(chain: DevChain) -> None:
-    assert decode(RuntimeVersion, ask(chain, "Core_version")) == RUNTIME_VERSION
+    version = decode(RuntimeVersion, ask(chain, "Core_version"))
+    assert version == offered_version()
+    assert replace(version, apis=()) == RUNTIME_VERSION
+
+
+def test_the_version_lists_every_api_under_the_hash_of_its_name(chain: DevChain) -> None:
+    version = decode(RuntimeVersion, ask(chain, "Core_version"))
+    described = decode_metadata(executive.metadata(16) or b"")
+    assert isinstance(described, MetadataV16)
+    assert version.apis == tuple(
+        (blake2b(api.name.encode(), digest_size=8).digest(), api.version) for api in described.apis
+    )
+    assert (bytes.fromhex("37e397fc7c91f5e4"), 2) in version.apis  # Metadata, as pjs looks it up
+
+
+def test_the_constant_that_clients_read_is_that_version() -> None:
+    values = {c.name: c.value for c in pallet_constants(System)}
+    assert values["Version"] == offered_version()
+
+
+def test_every_described_method_is_served(chain: DevChain) -> None:
+    described = decode_metadata(executive.metadata(16) or b"")
+    assert isinstance(described, MetadataV16)
+    for api in described.apis:
+        for method in api.methods:
+            with suppress(ApiArgumentError):
+                ask(chain, f"{api.name}_{method.name}")
 
 
 def test_metadata_is_offered_in_the_versions_it_has(chain: DevChain) -> None:
     metadata = decode(bytes, ask(chain, "Metadata_metadata"))
-    assert metadata == executive.metadata_v14()
+    assert metadata == executive.metadata(14)
     versions = decode(tuple[U32, ...], ask(chain, "Metadata_metadata_versions"))
+    assert versions == (14, 15, 16)
     for version in range(20):
         found = decode(
             bytes | None, ask(chain, "Metadata_metadata_at_version", encode(U32, version))
         )
+        assert found == executive.metadata(version)
         assert (found is not None) == (version in versions)
-        if version == 14:
-            assert found == metadata
 
 
 def test_the_nonce_is_the_next_one(chain: DevChain) -> None:
@@ -70,6 +103,15 @@ def test_a_bare_extrinsic_costs_nothing(chain: DevChain) -> None:
     arguments = extrinsic + encode(U32, len(extrinsic))
     details = decode(FeeDetails, ask(chain, "TransactionPaymentApi_query_fee_details", arguments))
     assert details == FeeDetails(None, 0)
+
+
+def test_a_call_is_priced_as_in_the_transaction_that_carries_it(chain: DevChain) -> None:
+    extrinsic = signed(chain)
+    length = encode(U32, len(extrinsic))
+    call = encode_call("Balances", "transfer_keep_alive", dest=Id(BOB), value=OPEN)
+    for method in ("info", "fee_details"):
+        of_call = ask(chain, f"TransactionPaymentCallApi_query_call_{method}", call + length)
+        assert of_call == ask(chain, f"TransactionPaymentApi_query_{method}", extrinsic + length)
 
 
 def test_lengths_and_weights_have_prices(chain: DevChain) -> None:

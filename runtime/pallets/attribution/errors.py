@@ -11,7 +11,7 @@ class Error(IntEnum):
     NO_DUTY = 0
     """There is no such batch, or its committee is not drawn yet."""
     NOT_A_MEMBER = 1
-    """The signer is not a worker of a seated validator."""
+    """The signer is not a worker of a validator that was drawn for this batch."""
     OUTSIDE_WINDOW = 2
     """Commits are taken until the commit window shuts, reveals and openings only after it."""
     ALREADY_COMMITTED = 3
@@ -19,7 +19,7 @@ class Error(IntEnum):
     NOT_COMMITTED = 4
     """This seat did not commit."""
     WRONG_REVEAL = 5
-    """What is revealed is not what was committed."""
+    """What is revealed is not what was committed: same method, codes, verdicts and salt."""
     ALREADY_REVEALED = 6
     """This seat revealed before."""
     WRONG_SHAPE = 7
@@ -37,6 +37,6 @@ class Error(IntEnum):
     WRONG_WEIGHTS = 13
     """A report's clusters do not follow from its scores and spans."""
     NOT_DUE = 14
-    """The batch is not at the end of its windows."""
+    """The batch is not at the end of its windows. Wait, or leave it to the chain."""
     UNKNOWN_METHOD = 15
-    """The method is not admitted."""
+    """The method is not admitted. See the storage Methods."""

@@ -19,7 +19,9 @@ class CommitteeDrawn:
     audited: bool
     self_attested: bool
     seats: tuple[AccountId, ...]
+    """Validators; none where the batch is not audited."""
     receipts: tuple[U32, ...]
+    """Positions of the drawn receipts in the batch."""
 
 
 @event(index=1)
@@ -45,6 +47,7 @@ class Opened:
 
     batch: BatchId
     reports: tuple[H256, ...]
+    """Hashes of the drawn receipts' reports."""
 
 
 @event(index=4)

@@ -135,7 +135,8 @@ class Attribution(Pallet, index=13):
         default=False, doc="Whether a lone validator may judge itself; development chains only."
     )
     methods: StorageMap[U16, Method] = storage_map(
-        Hasher.TWOX_64_CONCAT, doc="Admitted ways of attributing."
+        Hasher.TWOX_64_CONCAT,
+        doc="Admitted ways of attributing, and how far two engines may differ.",
     )
     agenda: StorageDoubleMap[BlockNumber, BatchId, None] = double_map(
         Hasher.TWOX_64_CONCAT, Hasher.TWOX_64_CONCAT, doc="Batches to move on in a block."
@@ -150,13 +151,18 @@ class Attribution(Pallet, index=13):
         Hasher.TWOX_64_CONCAT, doc="Who judges each batch, and how far they are."
     )
     commits: StorageDoubleMap[BatchId, AccountId, H256] = double_map(
-        Hasher.TWOX_64_CONCAT, Hasher.BLAKE2_128_CONCAT, doc="Commitments, by validator."
+        Hasher.TWOX_64_CONCAT,
+        Hasher.BLAKE2_128_CONCAT,
+        doc="What members committed to, until the judgement is over.",
     )
     reveals: StorageDoubleMap[BatchId, AccountId, Attestation] = double_map(
-        Hasher.TWOX_64_CONCAT, Hasher.BLAKE2_128_CONCAT, doc="What members revealed."
+        Hasher.TWOX_64_CONCAT,
+        Hasher.BLAKE2_128_CONCAT,
+        doc="What members revealed, until the judgement is over.",
     )
     opened: StorageMap[BatchId, Published] = storage_map(
-        Hasher.TWOX_64_CONCAT, doc="The executor's codes for the drawn receipts."
+        Hasher.TWOX_64_CONCAT,
+        doc="The executor's codes for the drawn receipts, until the judgement is over.",
     )
     faults: StorageMap[AccountId, U32] = storage_map(
         Hasher.BLAKE2_128_CONCAT, default=0, doc="Missed reveals of each validator."
@@ -180,14 +186,17 @@ class Attribution(Pallet, index=13):
 
     @call(index=0, weight=call_weights.COMMIT, duty="admit_commit")
     def commit(self, origin: Origin, batch: BatchId, digest: H256) -> None:
-        """Commit to what a seat found; a duty of its validator's worker, free of fees."""
+        """Commit to what a seat found; a duty of its validator's worker, free of fees.
+
+        `digest` hides method, codes, verdicts and salt until they are revealed.
+        """
         validator = self._commit_duty(ensure_signed(origin), batch)
         self.commits.insert(batch, validator, digest)
         self.deposit_event(Committed(batch, validator, digest))
 
     @call(index=1, weight=call_weights.reveal, duty="admit_reveal")
     def reveal(self, origin: Origin, batch: BatchId, attestation: Attestation) -> None:
-        """Reveal what a seat committed to; a duty, free of fees."""
+        """Reveal what a seat committed to, once the commit window is shut; a duty, free of fees."""
         validator = self._reveal_duty(ensure_signed(origin), batch, attestation)
         self.reveals.insert(batch, validator, attestation)
         self.deposit_event(Revealed(batch, validator))

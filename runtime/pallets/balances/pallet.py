@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from runtime.frame.currency import STAKERS, TREASURY, HoldReason
 from runtime.frame.errors import ArithmeticReason, DispatchError, TokenError
 from runtime.frame.host import Host
 from runtime.frame.origin import Origin, ensure_root, ensure_signed
-from runtime.frame.pallet import Const, Pallet, call, constant
+from runtime.frame.pallet import Const, Pallet, TypesOfPallet, call, constant
 from runtime.frame.storage import StorageMap, StorageValue, storage_map, value
 from runtime.pallets.balances import weights
 from runtime.pallets.balances.errors import Error
@@ -63,6 +63,9 @@ class Balances(Pallet, index=2):
 
     Error = Error
     EVENTS = EVENTS
+    TYPES: ClassVar[TypesOfPallet] = {
+        "Balance": (Balance, "Amounts of money, in units of 10⁻¹⁸ OPEN.")
+    }
 
     existential_deposit: Const[Balance] = constant(
         EXISTENTIAL_DEPOSIT, doc="An account with less is removed."

@@ -26,7 +26,9 @@ class BatchSubmitted:
     batch: U32
     contributor: AccountId
     count: U32
+    """Records in it."""
     blob: H256
+    """blake2b-256 of its bytes, by which blob stores serve it."""
     bond: Balance
 
 
@@ -37,6 +39,7 @@ class BatchAccepted:
     datanet: DatanetId
     batch: U32
     first_record: U64
+    """Its records have the ids from this one on."""
     count: U32
 
 
@@ -55,12 +58,14 @@ class VersionPublished:
     datanet: DatanetId
     version: U32
     root: H256
+    """Of the mountain range over the accepted batches."""
     records: U64
+    """Of all accepted batches together."""
 
 
 @event(index=5)
 class Flagged:
-    """Somebody bonded an accusation against a batch."""
+    """Somebody bonded an accusation against a batch; governance judges it."""
 
     flag: U32
     datanet: DatanetId
@@ -75,14 +80,18 @@ class RecordRedundant:
 
     datanet: DatanetId
     record: U64
+    """The copy."""
     original: U64
+    """The earlier record that it repeats."""
     contributor: AccountId
+    """Of the copy."""
     slashed: Balance
+    """Taken of the batch's bond."""
 
 
 @event(index=7)
 class FlagResolved:
-    """An accusation was judged."""
+    """An accusation was judged: upheld, the batch lost its bond; else the accuser did."""
 
     flag: U32
     status: FlagStatus
@@ -100,7 +109,7 @@ class BondReleased:
 
 @event(index=9)
 class PolicySet:
-    """The owner changed who may contribute under what bond."""
+    """The owner changed who may contribute under what bond, for batches from now on."""
 
     datanet: DatanetId
     policy: Policy

@@ -97,7 +97,9 @@ class Datanets(Pallet, index=10):
         Hasher.BLAKE2_128_CONCAT, doc="The Datanet that has a name. Users choose names."
     )
     batches: StorageDoubleMap[DatanetId, U32, Batch] = double_map(
-        Hasher.TWOX_64_CONCAT, Hasher.TWOX_64_CONCAT, doc="Batches by Datanet and number."
+        Hasher.TWOX_64_CONCAT,
+        Hasher.TWOX_64_CONCAT,
+        doc="Batches of records by Datanet and number, whatever became of them.",
     )
     accepted: StorageDoubleMap[DatanetId, U32, U32] = double_map(
         Hasher.TWOX_64_CONCAT,
@@ -113,13 +115,16 @@ class Datanets(Pallet, index=10):
         doc="What each account contributed and bonded.",
     )
     clusters: StorageMap[RecordId, ClusterId] = storage_map(
-        Hasher.TWOX_64_CONCAT, doc="The original of each record that proved to be a copy."
+        Hasher.TWOX_64_CONCAT,
+        doc="The record that is paid in the place of each one that proved to be a copy.",
     )
     blobs: StorageMap[H256, U64] = storage_map(
         Hasher.IDENTITY, doc="Declared length of each batch's bytes, by their blake2b-256."
     )
     next_flag: StorageValue[U32] = value(default=0, doc="Number of the next accusation.")
-    flags: StorageMap[U32, Flag] = storage_map(Hasher.TWOX_64_CONCAT, doc="Accusations.")
+    flags: StorageMap[U32, Flag] = storage_map(
+        Hasher.TWOX_64_CONCAT, doc="Bonded accusations by number, judged ones included."
+    )
 
     def __init__(self, host: Host, currency: Currency, number: StorageValue[int]) -> None:
         super().__init__(host)
@@ -430,6 +435,11 @@ class Datanets(Pallet, index=10):
 
     def contributor_of(self, record: RecordId) -> bytes | None:
         """Return who contributed an accepted record, None where there is no such record."""
+        batch = self.batch_of(record)
+        return None if batch is None else self._batch(record.datanet, batch).contributor
+
+    def batch_of(self, record: RecordId) -> int | None:
+        """Return the batch that brought an accepted record, None where there is no such record."""
         net = self.datanets.get(record.datanet)
         if net is None or record.record >= net.records:
             return None
@@ -438,7 +448,7 @@ class Datanets(Pallet, index=10):
             middle = (low + high + 1) // 2
             first = self._batch(record.datanet, self.accepted[record.datanet, middle]).first_record
             low, high = (middle, high) if first <= record.record else (low, middle - 1)
-        return self._batch(record.datanet, self.accepted[record.datanet, low]).contributor
+        return self.accepted[record.datanet, low]
 
     def pays(self, datanet: int) -> bool:
         """Tell whether a Datanet's records are paid."""

@@ -19,17 +19,17 @@ class Error(IntEnum):
     TOO_MANY_MODELS = 4
     """A worker names at most 64 models; name none to offer all."""
     UNKNOWN_WORKER = 5
-    """There is no worker with this key."""
+    """There is no worker with this key: it was never registered, or has retired."""
     NOT_WORKERS_VALIDATOR = 6
     """Only the validator that registered the worker may do this."""
     WORKER_BUSY = 7
     """The worker has batches that are not settled. Wait for the last one."""
     WORKER_RETIRING = 8
-    """The worker takes no new sessions."""
+    """The worker is about to retire and takes no new sessions. Choose another."""
     UNKNOWN_MODEL = 9
-    """There is no launched model of this id."""
+    """There is no model of this id, or it takes no sessions: not launched yet, or deprecated."""
     MODEL_NOT_SERVED = 10
-    """This worker does not offer the model."""
+    """This worker does not offer the model. Choose another worker."""
     BAD_ESCROW = 11
     """Put at least the least escrow aside, and no less than one request may cost."""
     BAD_TTL = 12
@@ -37,9 +37,9 @@ class Error(IntEnum):
     UNKNOWN_SESSION = 13
     """There is no session of this id."""
     NOT_CUSTOMER = 14
-    """Only the session's customer may do this."""
+    """Only the session's customer may do this. Sign with the account that opened it."""
     SESSION_NOT_OPEN = 15
-    """The session is closing or closed."""
+    """The session is closing or closed. Open another."""
     NOT_EXECUTOR = 16
     """Only the session's worker may submit its receipts."""
     TOO_LATE = 17

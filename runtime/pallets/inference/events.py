@@ -41,6 +41,7 @@ class SessionOpened:
     customer: AccountId
     model: ModelId
     executor: AccountId
+    """The worker's key."""
     escrow: Balance
 
 
@@ -58,6 +59,7 @@ class SessionClosing:
 
     session: SessionId
     closes: BlockNumber
+    """Last block in which receipts are taken."""
 
 
 @event(index=6)
@@ -75,8 +77,11 @@ class ReceiptsSubmitted:
     batch: BatchId
     session: SessionId
     count: U32
+    """Receipts."""
     compute: Balance
+    """For the computation: the executor's and the committee's part."""
     premium: Balance
+    """For the contributors, the model, the stakers and the platform."""
 
 
 @event(index=8)
@@ -93,14 +98,16 @@ class Paid:
 
     batch: BatchId
     role: Role
+    """What it is for."""
     account: AccountId | None
     datanet: DatanetId | None
+    """Whose upkeep pot it went to."""
     amount: Balance
 
 
 @event(index=10)
 class Settled:
-    """Every unit of a batch's fee has its owner."""
+    """A batch is settled: the payments before this event are the whole of its fee."""
 
     batch: BatchId
     session: SessionId

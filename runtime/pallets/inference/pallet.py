@@ -146,7 +146,7 @@ class Inference(Pallet, index=12):
         default=DEFAULT_SPLIT, doc="How fees are divided, in basis points."
     )
     workers: StorageMap[AccountId, Worker] = storage_map(
-        Hasher.BLAKE2_128_CONCAT, doc="Workers by key."
+        Hasher.BLAKE2_128_CONCAT, doc="Workers that serve models, by their own keys."
     )
     next_session: StorageValue[SessionId] = value(default=0, doc="Id of the next session.")
     sessions: StorageMap[SessionId, Session] = storage_map(
@@ -165,13 +165,15 @@ class Inference(Pallet, index=12):
     )
     next_batch: StorageValue[BatchId] = value(default=0, doc="Id of the next batch.")
     batches: StorageMap[BatchId, Batch] = storage_map(
-        Hasher.TWOX_64_CONCAT, doc="Batches of receipts."
+        Hasher.TWOX_64_CONCAT, doc="Batches of receipts, kept after their settlement."
     )
     claimable: StorageMap[AccountId, Balance] = storage_map(
         Hasher.BLAKE2_128_CONCAT, default=0, doc="Credits that are not paid out yet."
     )
     upkeep: StorageMap[DatanetId, Balance] = storage_map(
-        Hasher.TWOX_64_CONCAT, default=0, doc="Upkeep pots of Datanets."
+        Hasher.TWOX_64_CONCAT,
+        default=0,
+        doc="Upkeep pots of Datanets: what contributors forwent, and half of unmatched premiums.",
     )
     audit_pot: StorageValue[Balance] = value(
         default=0, doc="Committee shares of batches that were not audited."
@@ -330,7 +332,7 @@ class Inference(Pallet, index=12):
 
     @call(index=4, weight=weights.TOP_UP)
     def top_up(self, origin: Origin, session: SessionId, amount: Balance) -> None:
-        """Put more money aside for an open session."""
+        """Put more money aside for an open session; price and time stay."""
         found = self._customers_session(origin, session)
         ensure(found.state == SessionState.OPEN, Error.SESSION_NOT_OPEN)
         self.currency.hold(HoldReason.SESSION_ESCROW, found.customer, amount)
@@ -397,7 +399,7 @@ class Inference(Pallet, index=12):
 
     @call(index=9, weight=weights.CLAIM)
     def claim(self, origin: Origin) -> None:
-        """Move one's credits to one's account."""
+        """Move the caller's credits to its account; larger ones are moved by themselves."""
         who = ensure_signed(origin)
         amount = self.claimable[who]
         ensure(amount > 0, Error.NOTHING_TO_CLAIM)

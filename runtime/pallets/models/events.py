@@ -12,7 +12,7 @@ from runtime.protocols.price import Price
 
 @event(index=0)
 class BaseRegistered:
-    """A backbone was admitted."""
+    """A base model was admitted: adapters may be trained on it."""
 
     base: BaseId
     name: bytes
@@ -53,7 +53,9 @@ class ArtifactSubmitted:
 
     model: ModelId
     manifest: H256
+    """blake2b-256 of the manifest, which blob stores serve."""
     training_receipt: H256
+    """Hash of how it was trained: code, seed, order, settings, losses."""
 
 
 @event(index=5)
@@ -66,7 +68,7 @@ class Launched:
 
 @event(index=6)
 class PriceSet:
-    """A model's price for sessions opened from now on."""
+    """A model has a new price, for sessions opened from now on."""
 
     model: ModelId
     price: Price

@@ -71,7 +71,9 @@ class Models(Pallet, index=11):
     max_manifest_bytes: Const[U64] = constant(64 * 1024 * 1024, doc="Longest manifest.")
 
     next_base: StorageValue[BaseId] = value(default=0, doc="Id of the next base model.")
-    bases: StorageMap[BaseId, Base] = storage_map(Hasher.TWOX_64_CONCAT, doc="Base models.")
+    bases: StorageMap[BaseId, Base] = storage_map(
+        Hasher.TWOX_64_CONCAT, doc="Base models that adapters may be trained on."
+    )
     next_model: StorageValue[ModelId] = value(default=0, doc="Id of the next model.")
     models: StorageMap[ModelId, Model] = storage_map(
         Hasher.TWOX_64_CONCAT, doc="Every model from its proposal on."
@@ -154,7 +156,7 @@ class Models(Pallet, index=11):
 
     @call(index=3, weight=weights.UNBACK)
     def unback(self, origin: Origin, model: ModelId, amount: Balance) -> None:
-        """Take stake back; what remains must be nothing or the least backing."""
+        """Take a part of the caller's stake back, or all; at least the least backing may remain."""
         who = ensure_signed(origin)
         found = self._model(model)
         backed = {b.account: b.amount for b in found.backers}
@@ -167,7 +169,10 @@ class Models(Pallet, index=11):
 
     @call(index=4, weight=weights.SUBMIT_ARTIFACT)
     def submit_artifact(self, origin: Origin, model: ModelId, artifact: Artifact) -> None:
-        """Fix the trained adapter: manifest, training receipt, commitments, evaluation."""
+        """Fix the trained adapter: manifest, training receipt, commitments, evaluation.
+
+        It never changes afterwards; hand the manifest's bytes to the blob store.
+        """
         found = self._owned(origin, model)
         ensure(found.stage == Stage.PROPOSED, Error.WRONG_STAGE)
         ensure(artifact.manifest not in self.blobs, Error.MANIFEST_KNOWN)
@@ -179,7 +184,10 @@ class Models(Pallet, index=11):
 
     @call(index=5, weight=weights.LAUNCH)
     def launch(self, origin: Origin, model: ModelId, price: Price) -> None:
-        """Open a trained model to paid sessions."""
+        """Open a trained model to paid sessions, at a price per token.
+
+        Compute is at most the base model's cap, the premium at least half of compute.
+        """
         found = self._owned(origin, model)
         ensure(found.stage == Stage.TRAINED, Error.WRONG_STAGE)
         self._ensure_price(found, price)

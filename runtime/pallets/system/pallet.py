@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from enum import IntEnum
-from typing import Any
+from typing import Any, ClassVar
 
 from runtime.frame.dispatch_info import DispatchEventInfo
 from runtime.frame.errors import DispatchErrorValue
 from runtime.frame.limits import BlockLength, BlockWeights, RuntimeDbWeight
 from runtime.frame.origin import Origin, ensure_signed
-from runtime.frame.pallet import Const, Pallet, call, constant, event
+from runtime.frame.pallet import Const, Pallet, TypesOfPallet, call, constant, event, late_constant
 from runtime.frame.storage import StorageMap, StorageValue, storage_map, value
 from runtime.frame.weights import BLOCK_LENGTH, BLOCK_WEIGHTS, DB_WEIGHT
 from runtime.pallets.system import weights
@@ -25,8 +25,13 @@ from runtime.primitives.errors import invariant
 from runtime.primitives.hashing import Hasher, blake2_256
 from runtime.primitives.header import DigestItem
 from runtime.primitives.scale import U16, U32
-from runtime.primitives.types import AccountId, BlockNumber, Hash
-from runtime.primitives.version import RUNTIME_VERSION, LastRuntimeUpgrade, RuntimeVersion
+from runtime.primitives.types import AccountId, BlockNumber, Hash, Nonce
+from runtime.primitives.version import (
+    RUNTIME_VERSION,
+    LastRuntimeUpgrade,
+    RuntimeVersion,
+    offered_version,
+)
 
 BLOCK_HASH_COUNT = 4096
 CODE_KEY = b":code"
@@ -81,6 +86,12 @@ class System(Pallet, index=0):
 
     Error = Error
     EVENTS = (ExtrinsicSuccess, ExtrinsicFailed, NewAccount, KilledAccount, Remarked)
+    TYPES: ClassVar[TypesOfPallet] = {
+        "Nonce": (Nonce, "Number of an account's transactions."),
+        "Hash": (Hash, "Names blocks and states: blake2b-256."),
+        "AccountId": (AccountId, "Names accounts."),
+        "AccountData": (AccountData, "What an account owns."),
+    }
 
     block_weights: Const[BlockWeights] = constant(BLOCK_WEIGHTS, doc="Weight limits of a block.")
     block_length: Const[BlockLength] = constant(BLOCK_LENGTH, doc="Length limits of a block.")
@@ -88,7 +99,7 @@ class System(Pallet, index=0):
         BLOCK_HASH_COUNT, doc="How many block hashes are kept, and how long an era may be."
     )
     db_weight: Const[RuntimeDbWeight] = constant(DB_WEIGHT, doc="Cost of one read and one write.")
-    version: Const[RuntimeVersion] = constant(RUNTIME_VERSION, doc="Version of the rules.")
+    version: Const[RuntimeVersion] = late_constant(offered_version, doc="Version of the rules.")
     ss58_prefix: Const[U16] = constant(42, doc="Prefix of this chain's addresses.")
 
     account: StorageMap[AccountId, AccountInfo] = storage_map(

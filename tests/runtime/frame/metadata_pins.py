@@ -19,11 +19,13 @@ VECTORS = ROOT / "tests" / "vectors" / "metadata.json"
 
 
 def pins() -> dict[str, Any]:
-    """Return every index, storage prefix and type layout of the runtime."""
-    from runtime.api import metadata_v14
+    """Return every index, storage prefix, type layout and API method of the runtime."""
+    from runtime.apis.registry import APIS
     from runtime.construct import PALLETS
+    from runtime.executive import metadata
     from runtime.frame import pallet as declared
-    from runtime.frame.metadata_schema import decode_v14, encode_v14
+    from runtime.frame.metadata_schema import decode_metadata, encode_metadata
+    from runtime.frame.runtime_api import api_methods
     from runtime.primitives.hashing import blake2_256
 
     pallets = {
@@ -36,8 +38,9 @@ def pins() -> dict[str, Any]:
         }
         for cls in PALLETS
     }
-    bare = without_docs(decode_v14(metadata_v14()))
-    return {"layout_blake2_256": blake2_256(encode_v14(bare)).hex(), "pallets": pallets}
+    apis = {api.NAME: {"version": api.VERSION, "methods": list(api_methods(api))} for api in APIS}
+    bare = encode_metadata(without_docs(decode_metadata(metadata(14) or b"")))
+    return {"layout_blake2_256": blake2_256(bare).hex(), "pallets": pallets, "apis": apis}
 
 
 def without_docs(value: Any) -> Any:
