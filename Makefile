@@ -30,7 +30,7 @@ test: setup            ## every test that needs no GPU
 check: setup           ## formatting, lint, types, walls
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy runtime consensus node inference genesis examples benches
+	$(BIN)/mypy runtime consensus node inference genesis examples benches scripts
 	$(BIN)/lint-imports
 
 fix: setup             ## what can be mended automatically

@@ -26,6 +26,7 @@ from node.storage.blocks import read_kept
 from node.storage.commit import FinalBlock, add_proof, commit
 from node.storage.layout import unfinalised_key
 from node.storage.leveldb import Database
+from node.storage.metadata import RulesRecords
 from node.storage.opening import Heads, load_heads, read_heads
 from node.storage.pruning import Kept, Pruning
 from node.storage.staging import Staging
@@ -80,6 +81,7 @@ class Chain(ChainReads):
         db = Database(path)
         try:
             heads = load_heads(db, spec.genesis_entries(), runtime, pruning)
+            runtime.keep_records(RulesRecords(db))
             _tell_pruning(heads, pruning)
             return cls(db, heads, runtime, pruning)
         except BaseException:

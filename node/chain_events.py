@@ -26,7 +26,11 @@ class BestChanged:
 
 @dataclass(frozen=True, slots=True)
 class Finalized:
-    """Blocks became final, oldest first; the blocks of dead forks are pruned."""
+    """Blocks became final, oldest first; the blocks of dead forks are pruned.
+
+    Each was told of as `NewBlock` and stands on the one before, unless a fetched state took the
+    chain's place: then its block comes alone, behind a `BestChanged` to it.
+    """
 
     hashes: tuple[bytes, ...]
     pruned: tuple[bytes, ...]

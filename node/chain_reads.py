@@ -65,6 +65,15 @@ class ChainReads:
         with self._lock:
             return self._tree.leaves()
 
+    def unfinalised(self) -> list[Executed]:
+        """List the executed blocks that are not final, parents first."""
+        with self._lock:
+            return sorted(self._tree, key=lambda executed: executed.number)
+
+    def unfinalised_block(self, block_hash: bytes) -> Executed | None:
+        """Find an executed block that is not final."""
+        return self._unfinalised(block_hash)
+
     def header(self, block_hash: bytes) -> Header | None:
         """Read the header of a known block."""
         executed = self._unfinalised(block_hash)
@@ -87,6 +96,16 @@ class ChainReads:
             if number > root.number:
                 return self._tree.path(best.hash)[number - root.number - 1].hash
         return read_canonical(self._db, number)
+
+    def blocks_at(self, number: int) -> list[bytes]:
+        """List the known blocks of a number, that of the best chain first.
+
+        There is one, or none below a fetched state, up to the last finalised block.
+        """
+        with self._lock:
+            best = self.block_hash(number)
+            known = [executed.hash for executed in self._tree if executed.number == number]
+        return ([] if best is None else [best]) + [h for h in known if h != best]
 
     def justification(self, block_hash: bytes) -> bytes | None:
         """Read the finality proof that was given for exactly this block."""

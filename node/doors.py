@@ -10,6 +10,7 @@ from typing import Protocol
 from node.errors import NodeError
 from node.log import Log
 from node.metrics import Metrics
+from node.metrics_parts import rpc_figures
 from node.metrics_server import MetricsServer
 from node.rpc.backend import Backend
 from node.rpc.dispatch import Dispatcher
@@ -45,7 +46,7 @@ class Doors:
 async def open_doors(config: DoorConfig, backend: Backend, heads: Heads, metrics: Metrics) -> Doors:
     """Listen for JSON-RPC and, where asked, for metrics; raises NodeError for a port in use."""
     rpc = _rpc_server(config, backend, heads, metrics)
-    metrics.connections = lambda: rpc.connections
+    metrics.sources.append(lambda: rpc_figures(rpc))
     if config.prometheus is None:
         return Doors(await _listen(rpc, config.rpc.port, "--rpc-port"), None, (rpc.run,))
     prometheus = MetricsServer(metrics, *config.prometheus)
@@ -80,5 +81,6 @@ def _rpc_server(config: DoorConfig, backend: Backend, heads: Heads, metrics: Met
         all_methods(backend, heads),
         batch_length=limits.batch_length,
         response_bytes=limits.response_bytes,
+        turns=backend.turns,
     )
     return RpcServer(dispatcher, config.rpc, metrics.health)

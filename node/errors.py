@@ -71,6 +71,7 @@ class PoolReason(Enum):
     EXPIRED = "its era ended before inclusion; sign again with a recent block"
     USURPED = "another extrinsic took its place"
     EVICTED = "it was evicted for extrinsics of higher priority"
+    REMOVED = "the operator of this node removed it"
     INCLUDED = "it is in a block of the best chain"
 
 

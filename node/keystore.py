@@ -22,7 +22,7 @@ from nacl import bindings as sodium
 from nacl.exceptions import CryptoError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from node.client.signing import KeyPair, Scheme, from_uri
+from node.client.signing import KeyPair, Scheme, from_secret
 from runtime.primitives.errors import Refusal
 
 _PURPOSE = re.compile(r"[a-z][a-z0-9-]{0,31}")
@@ -153,7 +153,7 @@ class Keystore:
         replace one.
         """
         path = self._file(purpose)
-        pair = from_uri(secret_uri, scheme)
+        pair = from_secret(secret_uri, scheme)
         if path.exists():
             raise KeystoreError(KeystoreReason.EXISTS, path)
         clear = _KeyFile(
@@ -190,7 +190,7 @@ class Keystore:
             )
         except CryptoError as error:
             raise KeystoreError(KeystoreReason.WRONG_PASSWORD, path) from error
-        return from_uri(uri.decode(), stored.scheme)
+        return from_secret(uri.decode(), stored.scheme)
 
     def list(self) -> tuple[StoredKey, ...]:
         """Return what is stored, by purpose; needs no password. Raises KeystoreError."""

@@ -106,6 +106,24 @@ def set_up(filters: str = "info", stream: IO[str] | None = None) -> None:
         logging.getLogger(name).setLevel(level)
 
 
+def add_filters(filters: str) -> None:
+    """Change levels while the node runs; raises ValueError for an unknown level."""
+    for name, level in levels(filters).items():
+        _before.setdefault(name, logging.getLogger(name).level)
+        logging.getLogger(name).setLevel(level)
+
+
+def reset_filters() -> None:
+    """Undo what `add_filters` changed."""
+    while _before:
+        name, level = _before.popitem()
+        logging.getLogger(name).setLevel(level)
+
+
+_before: dict[str, int] = {}
+"""Levels from before they were changed, by the name of a logger."""
+
+
 def levels(filters: str) -> dict[str, int]:
     """Read a level, or pairs of target and level, such as `info,pool=debug,rpc=warn`.
 

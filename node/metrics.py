@@ -26,7 +26,6 @@ class Metrics:
         self._chain = chain
         self._pool = pool
         self._finalized_at = time.monotonic()
-        self.connections: Callable[[], int] = lambda: 0
         self.sources: list[Callable[[], Iterator[Metric]]] = []
         """Figures of other parts, read when they are asked for."""
         self.registry = CollectorRegistry()
@@ -69,7 +68,6 @@ class Metrics:
             ),
             ("substrate_sub_txpool_future", "Extrinsics waiting", pool.future_count),
             ("substrate_sub_txpool_bytes", "Bytes in the pool", pool.size_bytes),
-            ("substrate_rpc_connections", "Open JSON-RPC connections", self.connections()),
             ("openledger_finality_age_seconds", "Age of the last finality", self.finality_age),
         ):
             yield GaugeMetricFamily(name, text, value=value)

@@ -1,4 +1,4 @@
-"""Figures of the agreement, the network and the exchanges, read when they are asked for."""
+"""Figures of the agreement, the network, the exchanges and JSON-RPC, read when asked for."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from consensus.engine.engine import Engine
 from node.blob_exchange import BlobExchange
 from node.network.interface import Network
 from node.private_exchange import PrivateExchange
+from node.rpc.server import RpcServer
 
 
 def agreement_figures(agreement: Engine) -> Iterator[Metric]:
@@ -78,3 +79,44 @@ def exchange_figures(blobs: BlobExchange, private: PrivateExchange) -> Iterator[
         yield CounterMetricFamily(name, text, value=number)
     for name, text, figure in private.figures():
         yield GaugeMetricFamily(name, text, value=figure)
+
+
+def rpc_figures(server: RpcServer) -> Iterator[Metric]:
+    """Yield who talks to the node, which methods they call, and what waits for a turn."""
+    sessions = server.sessions
+    yield GaugeMetricFamily(
+        "substrate_rpc_connections", "Open JSON-RPC connections", value=server.connections
+    )
+    yield GaugeMetricFamily(
+        "openledger_rpc_subscriptions", "Open subscriptions", value=server.subscriptions
+    )
+    for name, text, value in (
+        ("substrate_rpc_sessions_opened", "Connections taken", sessions.opened),
+        ("substrate_rpc_sessions_closed", "Connections that ended", sessions.closed),
+        ("openledger_rpc_sessions_refused", "Connections turned away", sessions.refused),
+    ):
+        yield CounterMetricFamily(name, text, value=value)
+    finished = CounterMetricFamily(
+        "substrate_rpc_calls_finished", "Calls answered", labels=["method", "is_error"]
+    )
+    seconds = CounterMetricFamily(
+        "openledger_rpc_calls_seconds", "Time from call to answer", labels=["method"]
+    )
+    for method, calls in server.dispatcher.calls.items():
+        if calls.count:
+            finished.add_metric([method, "false"], calls.count - calls.failures)
+            finished.add_metric([method, "true"], calls.failures)
+            seconds.add_metric([method], calls.seconds)
+    yield finished
+    yield seconds
+    waiting = GaugeMetricFamily(
+        "openledger_rpc_waiting", "Calls that wait for a turn", labels=["work"]
+    )
+    refused = CounterMetricFamily(
+        "openledger_rpc_refused", "Calls that found no place to wait", labels=["work"]
+    )
+    for work, turns in server.dispatcher.turns.items():
+        waiting.add_metric([work.name.lower()], turns.waiting)
+        refused.add_metric([work.name.lower()], turns.refused)
+    yield waiting
+    yield refused

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from node.past_rules import PastRules
+from node.storage.metadata import RulesDescription, RulesRecords
 from runtime import executive
 from runtime.executive import BlockOutcome, BuiltBlock
+from runtime.frame.metadata import VERSIONS
+from runtime.frame.runtime_api import OtherRules
 from runtime.pallets.timestamp import Timestamp
 from runtime.primitives.digest import NextEpoch
 from runtime.primitives.header import Block, DigestItem, Header
+from runtime.primitives.version import offered_version
 from runtime.state.store import State
 from runtime.validity import Checker, ValidTransaction
 
@@ -21,14 +26,23 @@ class NativeRuntime:
 
     def __init__(self) -> None:
         self._checker: tuple[bytes, Checker] | None = None
+        self._past: PastRules | None = None
 
     def prepare(self) -> None:
         """Make the metadata before anybody asks.
 
-        It takes tens of milliseconds and reads the source files, which an upgrade may replace
+        It takes two tenths of a second and reads the source files, which an upgrade may replace
         under a running node.
         """
-        executive.metadata_v14()
+        for version in VERSIONS:
+            executive.metadata(version)
+
+    def keep_records(self, records: RulesRecords) -> None:
+        """Note version and metadata of these rules, and look up there those of earlier ones."""
+        blobs = {version: executive.metadata(version) for version in VERSIONS}
+        metadata = {version: blob for version, blob in blobs.items() if blob is not None}
+        records.keep(RulesDescription(offered_version(), metadata))
+        self._past = PastRules(records)
 
     def genesis_header(self, state_root: bytes) -> Header:
         """Make the header of block 0."""
@@ -66,8 +80,13 @@ class NativeRuntime:
         return self._checker[1].validate(extrinsic)
 
     def call_api(self, state: State, header: Header, method: str, data: bytes) -> bytes:
-        """Answer a runtime call; raises UnknownApi."""
-        return executive.call_api(state, header, method, data)
+        """Answer a runtime call; raises UnknownApi, ApiArgumentError, OtherRules."""
+        try:
+            return executive.call_api(state, header, method, data)
+        except OtherRules as other:
+            if self._past is None:
+                raise
+            return self._past.call(other, method, data)
 
     def current_epoch(self, state: State) -> NextEpoch:
         """Read number, validators and seed of the epoch that the next block belongs to."""

@@ -34,6 +34,11 @@ class ChainPaths:
         return self.folder / "keystore"
 
     @property
+    def keystore_next(self) -> Path:
+        """The consensus key that replaces the one in use, until it is moved into place."""
+        return self.folder / "keystore-next"
+
+    @property
     def consensus(self) -> Path:
         """The logs of what the consensus key signed; never to be restored from an old copy."""
         return self.folder / "consensus"
@@ -42,6 +47,11 @@ class ChainPaths:
     def evidence(self) -> Path:
         """What was seen of validators that contradict themselves."""
         return self.folder / "evidence"
+
+    @property
+    def notes(self) -> Path:
+        """What programs keep on this node through JSON-RPC."""
+        return self.folder / "notes.json"
 
     @property
     def network(self) -> Path:

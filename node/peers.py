@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import count
 
+import trio
+
 from consensus.core.messages import Status, decode_message
 from consensus.interface import PeerEvent
 from node.chain import Chain
 from node.log import Log
 from node.network.interface import (
     Channel,
+    Direction,
     FailReason,
     MessageReceived,
     Network,
@@ -21,7 +24,7 @@ from node.network.interface import (
     RequestFailed,
     RequestKind,
 )
-from node.rpc.backend import Peer
+from node.rpc.peer_view import Connection, Peer
 from runtime.primitives.scale import DecodeError
 
 _log = Log("network")
@@ -164,6 +167,40 @@ class ShownPeers:
         """Tell whether the node is behind its peers."""
         highest = max((info.final_number or 0 for info in self._network.peers()), default=0)
         return highest > self._chain.finalized().number + SYNC_GAP
+
+    def reserved(self) -> Sequence[str]:
+        """List the peers that are always called."""
+        return list(self._network.reserved)
+
+    def reserve(self, address: str) -> None:
+        """Always call a peer from now on; raises ValueError for an address without a peer id."""
+        if not self._network.id:
+            raise ValueError("this node runs without a network; start it without --no-network")
+        self._network.reserved.add(address)
+
+    def unreserve(self, peer: str) -> bool:
+        """Treat a peer like all others; says whether it was reserved."""
+        return self._network.reserved.remove(peer)
+
+    def connections(self) -> Sequence[Connection]:
+        """Describe the connections to peers."""
+        return [
+            Connection(
+                peer_id=info.id,
+                address=info.address,
+                dialed=info.direction is Direction.OUTBOUND,
+                agent=info.agent,
+                seconds=trio.current_time() - info.connected_since,
+                reserved=info.reserved,
+                score=info.score,
+            )
+            for info in self._network.peers()
+        ]
+
+    def traffic(self) -> tuple[int, int]:
+        """Count the bytes of all channels since the start: in, out."""
+        channels = self._network.counters.channels.values()
+        return sum(t.bytes_in for t in channels), sum(t.bytes_out for t in channels)
 
     def _shown(self, info: PeerInfo) -> Peer:
         number = info.best_number or 0

@@ -140,7 +140,7 @@ class Pool(PoolReads):
         demoted = self._graph.remove(entry)
         self._history.note(entry.hash, Drop(reason, detail or reason.value))
         _log.debug("extrinsic dropped", hash=entry.hash, reason=reason.name, detail=detail)
-        if reason is PoolReason.INVALID:
+        if reason in (PoolReason.INVALID, PoolReason.REMOVED):
             self._history.ban(entry.hash, self._clock() + self.limits.banned_seconds)
         kinds = {
             PoolReason.INVALID: StatusKind.INVALID,
@@ -150,6 +150,14 @@ class Pool(PoolReads):
         self._watchers.tell(entry.hash, TxStatus(kinds.get(reason, StatusKind.DROPPED), by))
         for waiting in demoted:
             self._watchers.tell(waiting.hash, TxStatus(StatusKind.FUTURE))
+
+    def remove(self, extrinsic_hash: bytes) -> bool:
+        """Take an extrinsic out and refuse it for a while; says whether it was there."""
+        entry = self._graph.entries.get(extrinsic_hash)
+        if entry is None:
+            return False
+        self._drop(entry, PoolReason.REMOVED)
+        return True
 
     def prune(self, block: Block) -> None:
         """Follow a block of the best chain: take out what it holds and what it makes invalid."""

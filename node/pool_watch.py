@@ -24,6 +24,7 @@ class Watchers:
         """Open a channel that starts with the present status; closed at once if that is final."""
         send, receive = trio.open_memory_channel[TxStatus](BUFFERED_STATUSES)
         channels = self._channels.setdefault(extrinsic_hash, [])
+        channels[:] = [kept for kept in channels if kept.statistics().open_receive_channels]
         if status is not None:
             send.send_nowait(status)
         if status is None or status.kind.final or len(channels) >= WATCHERS_PER_EXTRINSIC:

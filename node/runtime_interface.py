@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
+from node.storage.metadata import RulesRecords
 from runtime.primitives.digest import NextEpoch
 from runtime.primitives.errors import InvalidTransaction
 from runtime.primitives.header import Block, DigestItem, Header
@@ -71,6 +72,9 @@ class Validity(Protocol):
 class RuntimeInterface(Protocol):
     """Everything that the node calls in the rules."""
 
+    def keep_records(self, records: RulesRecords) -> None:
+        """Note what these rules are among the records, and look up there what earlier ones were."""
+
     def genesis_header(self, state_root: bytes) -> Header:
         """Make the header of block 0."""
 
@@ -95,7 +99,11 @@ class RuntimeInterface(Protocol):
         """Check an extrinsic against a state; raises InvalidTransaction."""
 
     def call_api(self, state: State, header: Header, method: str, data: bytes) -> bytes:
-        """Answer a runtime call; raises UnknownApi."""
+        """Answer a runtime call.
+
+        Raises UnknownApi, ApiArgumentError, and OtherRules where the state belongs to rules that
+        this release does not have, and the records do not tell either.
+        """
 
     def current_epoch(self, state: State) -> NextEpoch:
         """Read number, validators and seed of the epoch that the next block belongs to."""

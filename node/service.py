@@ -15,6 +15,7 @@ import trio
 from consensus.core.votes import VoteDomain
 from consensus.engine.engine import Engine
 from consensus.interface import AgreementSettings
+from consensus.session_key import SessionKey
 from genesis.spec import ChainSpec
 from node.agreement import agreement_settings, open_agreement
 from node.application import BestState, NodeApplication
@@ -34,6 +35,8 @@ from node.metrics_parts import agreement_figures, exchange_figures, network_figu
 from node.native_runtime import NativeRuntime
 from node.network.interface import Network, RequestKind
 from node.network_config import NetworkConfig, open_network
+from node.node_keys import NodeKeys
+from node.offchain import Notes
 from node.paths import ChainPaths
 from node.peers import NetworkPeers, ShownPeers
 from node.pool import Pool
@@ -66,15 +69,18 @@ class SyncMode(Enum):
 class NodeConfig:
     """Everything that the command line decides.
 
-    key_seed: the 32 secret bytes of the consensus key, None on a node that only follows; init_log:
-    the key never signed on this chain; listen_for_double: wait for another process with this key
-    before signing again; network: None meets nobody; checkpoint: an epoch's end that is believed.
+    key_seed: the 32 secret bytes of the consensus key, None on a node that only follows;
+    keystore_password: for keys that are changed through JSON-RPC, None where that is refused;
+    init_log: the key never signed on this chain; listen_for_double: wait for another process with
+    this key before signing again; network: None meets nobody; checkpoint: an epoch's end that is
+    believed.
     """
 
     spec: ChainSpec
     base_path: Path
     name: str = "openledger"
     key_seed: bytes | None = field(default=None, repr=False)
+    keystore_password: str | None = field(default=None, repr=False)
     init_log: bool = False
     listen_for_double: bool = True
     pruning: Pruning = Pruning()
@@ -194,6 +200,8 @@ class _Parts:
             self.private,
             self.exchange,
             EvidenceFolder(config.paths.evidence),
+            _keys(config),
+            Notes(config.paths.notes),
         )
         network.set_handler(RequestKind.STATE, StateServer(chain).answer)
         network.set_handler(RequestKind.CONSENSUS, self._answer)
@@ -290,6 +298,11 @@ def _open_chain(config: NodeConfig, runtime: NativeRuntime) -> Iterator[Chain]:
     finally:
         chain.close()
         _log.info("chain closed", finalised=chain.finalized().number)
+
+
+def _keys(config: NodeConfig) -> NodeKeys:
+    in_use = None if config.key_seed is None else SessionKey(config.key_seed).public
+    return NodeKeys(config.paths, config.keystore_password, in_use)
 
 
 def _facts(config: NodeConfig) -> NodeFacts:

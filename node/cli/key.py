@@ -1,23 +1,31 @@
-"""`openledger key`: make keys, look at them, put them into the keystore."""
+"""`openledger key`: make keys of a node, look at them, put them into its keystore.
+
+Accounts of people, by name, are those of `openledger account`.
+"""
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
+from node.cli.account_facts import (
+    DEFAULT_PREFIX,
+    SCHEMES,
+    account_facts,
+    address,
+    pair_facts,
+    show,
+)
 from node.cli.options import add_chain_options, chosen_base_path, chosen_spec
-from node.client.signing import KeyPair, Scheme, from_uri, generate
+from node.client.signing import Scheme, from_uri, generate
 from node.errors import NodeError
 from node.keystore import Keystore
 from node.localnet.plan import peer_id
 from node.network.identity import load_or_make_key
 from node.password import read_password
 from node.paths import ChainPaths
-from runtime.primitives.keys import AddressError, ss58_decode, ss58_encode
 
-SCHEMES = ("sr25519", "ed25519", "ecdsa")
 PURPOSES: dict[str, Scheme] = {
     "consensus": "ed25519",
     "worker": "sr25519",
@@ -28,7 +36,7 @@ PURPOSES: dict[str, Scheme] = {
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command with its own subcommands."""
-    parser = subparsers.add_parser("key", help="make, inspect and insert keys")
+    parser = subparsers.add_parser("key", help="make, inspect and insert the keys of a node")
     actions = parser.add_subparsers(metavar="ACTION", required=True)
     make = actions.add_parser("generate", help="make a new key")
     make.add_argument("--words", type=int, choices=(12, 24), default=12, help="of the phrase")
@@ -53,25 +61,26 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def _add_shared(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--scheme", choices=SCHEMES, default="sr25519")
     parser.add_argument(
-        "--network", type=int, default=42, metavar="PREFIX", help="SS58 prefix (42)"
+        "--network", type=int, default=DEFAULT_PREFIX, metavar="PREFIX", help="SS58 prefix (42)"
     )
     parser.add_argument("--output-type", choices=("text", "json"), default="text")
 
 
 def _generate(arguments: argparse.Namespace) -> int:
     phrase, pair = generate(arguments.scheme, arguments.words)
-    _show({"secretPhrase": phrase} | _facts(pair, arguments.network), arguments.output_type)
+    facts = {"secretPhrase": phrase} | pair_facts(pair, arguments.network)
+    show(facts, as_json=arguments.output_type == "json")
     return 0
 
 
 def _inspect(arguments: argparse.Namespace) -> int:
     uri = _secret(arguments.uri)
-    public = _public(uri)
-    if public is not None:
-        facts = {"accountId": f"0x{public.hex()}"} | _addresses(public, arguments.network)
+    account = address(uri)
+    if account is not None:
+        facts = account_facts(account, arguments.network)
     else:
-        facts = _facts(from_uri(uri, arguments.scheme), arguments.network)
-    _show(facts, arguments.output_type)
+        facts = pair_facts(from_uri(uri, arguments.scheme), arguments.network)
+    show(facts, as_json=arguments.output_type == "json")
     return 0
 
 
@@ -97,40 +106,4 @@ def _peer_id(arguments: argparse.Namespace) -> int:
 
 
 def _secret(text: str) -> str:
-    return sys.stdin.readline().strip() if text == "-" else text
-
-
-def _public(uri: str) -> bytes | None:
-    if not uri.isalnum() or uri.startswith("0x"):
-        return None
-    try:
-        return ss58_decode(uri)[0]
-    except AddressError:
-        return None
-
-
-def _facts(pair: KeyPair, prefix: int) -> dict[str, str]:
-    return {
-        "publicKey": f"0x{pair.public.hex()}",
-        "accountId": f"0x{pair.account_id.hex()}",
-    } | _addresses(pair.account_id, prefix)
-
-
-def _addresses(account: bytes, prefix: int) -> dict[str, str]:
-    return {"ss58Address": ss58_encode(account, prefix)}
-
-
-TITLES = {
-    "secretPhrase": "Secret phrase",
-    "publicKey": "Public key (hex)",
-    "accountId": "Account ID",
-    "ss58Address": "SS58 Address",
-}
-
-
-def _show(facts: dict[str, str], form: str) -> None:
-    if form == "json":
-        sys.stdout.write(json.dumps(facts, indent=2) + "\n")
-        return
-    for key, value in facts.items():
-        sys.stdout.write(f"{TITLES[key] + ':':<18} {value}\n")
+    return read_secret() if text == "-" else text

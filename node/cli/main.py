@@ -28,6 +28,10 @@ ORDER = (
     "session",
     "receipt",
     "claim",
+    "account",
+    "tx",
+    "query",
+    "const",
 )
 """How `--help` lists commands: running a node, then using a chain; all others follow by name."""
 

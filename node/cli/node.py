@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import gc
+import resource
 import signal
 import tempfile
-from contextlib import ExitStack
-from dataclasses import replace
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import trio
 
-from genesis.spec import ChainSpec
 from node import log
 from node.cli.network_options import add_network_options, chosen_network
 from node.cli.options import (
@@ -21,14 +21,13 @@ from node.cli.options import (
     chosen_pruning,
     chosen_spec,
 )
-from node.cli.session_key import session_key_seed
+from node.cli.rpc_options import ANYWHERE, LOOPBACK, add_rpc_options, chosen_rpc, port
+from node.cli.session_key import keystore_password, session_key_seed
 from node.paths import ChainPaths
-from node.rpc.limits import RpcConfig
-from node.service import NodeConfig, run_node
+from node.service import NodeConfig, RunningNode, run_node
 
 _log = log.Log("node")
-ANYWHERE = "0.0.0.0"
-LOOPBACK = "127.0.0.1"
+MOST_FILES = 65536
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -50,11 +49,8 @@ def add_node_options(parser: argparse.ArgumentParser) -> None:
     add("--init-log", action="store_true", help="this key never signed on this chain before")
     add_pruning_options(parser)
     add_network_options(parser)
-    add("--rpc-port", type=_port, default=9944, metavar="PORT", help="JSON-RPC (9944)")
-    add("--rpc-external", action="store_true", help="listen for JSON-RPC on all interfaces")
-    add("--rpc-cors", default="*", metavar="ORIGINS", help="web origins, by commas; all (*)")
-    add("--rpc-max-connections", type=_count, default=256, metavar="N", help="at once (256)")
-    add("--prometheus-port", type=_port, default=9615, metavar="PORT", help="metrics (9615)")
+    add_rpc_options(parser)
+    add("--prometheus-port", type=port, default=9615, metavar="PORT", help="metrics (9615)")
     add("--prometheus-external", action="store_true", help="serve metrics on all interfaces")
     add("--no-prometheus", action="store_true", help="serve no metrics")
     add(
@@ -70,10 +66,21 @@ def add_node_options(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run a node until SIGINT or SIGTERM."""
     log.set_up(arguments.log)
+    allow_many_files()
     with ExitStack() as stack:
         config = node_config(arguments, _base_path(arguments, stack))
         trio.run(run_until_signal, config)
     return 0
+
+
+def allow_many_files() -> None:
+    """Take as many file descriptors as this user may have: clients and peers need one each."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    with suppress(OSError, ValueError):  # then it stays as it was
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _base_path(arguments: argparse.Namespace, stack: ExitStack) -> Path:
@@ -88,36 +95,24 @@ def node_config(arguments: argparse.Namespace, base_path: Path) -> NodeConfig:
     validator = arguments.validator or arguments.dev
     paths = ChainPaths.of(base_path, spec.id)
     prometheus = ANYWHERE if arguments.prometheus_external else LOOPBACK
+    suri = arguments.suri or ("//Alice" if arguments.dev else None)
+    password = keystore_password(paths, arguments.password_filename, ask=validator and suri is None)
     return NodeConfig(
         spec=spec,
         base_path=base_path,
         name=arguments.name,
-        key_seed=_seed(arguments, spec, paths) if validator else None,
+        key_seed=session_key_seed(spec, paths, suri, password) if validator else None,
+        keystore_password=password,
         init_log=arguments.init_log or arguments.dev or arguments.tmp,
         listen_for_double=not arguments.dev,
         pruning=chosen_pruning(arguments),
-        rpc=_rpc(arguments),
+        rpc=chosen_rpc(arguments),
         network=chosen_network(arguments, spec),
         sync=arguments.sync,
         checkpoint=arguments.checkpoint,
         blobs=arguments.blobs,
         prometheus=None if arguments.no_prometheus else (prometheus, arguments.prometheus_port),
     )
-
-
-def _seed(arguments: argparse.Namespace, spec: ChainSpec, paths: ChainPaths) -> bytes:
-    suri = arguments.suri or ("//Alice" if arguments.dev else None)
-    return session_key_seed(spec, paths, suri, arguments.password_filename)
-
-
-def _rpc(arguments: argparse.Namespace) -> RpcConfig:
-    config = RpcConfig(
-        host=ANYWHERE if arguments.rpc_external else LOOPBACK,
-        port=arguments.rpc_port,
-        origins=tuple(arguments.rpc_cors.split(",")),
-    )
-    limits = replace(config.limits, connections=arguments.rpc_max_connections)
-    return replace(config, limits=limits)
 
 
 async def run_until_signal(config: NodeConfig) -> None:
@@ -133,8 +128,21 @@ async def run_until_signal(config: NodeConfig) -> None:
 
 
 async def _run_then_cancel(config: NodeConfig, scope: trio.CancelScope) -> None:
-    await run_node(config)
+    await run_node(config, _Begun())
     scope.cancel()
+
+
+class _Begun:
+    """Spares the collector of cycles what a node that has begun keeps until its end.
+
+    A full collection looked at all of it, a tenth of a second each time; nothing else on the event
+    loop lasts that long.
+    """
+
+    def started(self, _node: RunningNode) -> None:
+        """Collect once more, and look at what is left never again."""
+        gc.collect()
+        gc.freeze()
 
 
 def _filters(text: str) -> str:
@@ -143,15 +151,3 @@ def _filters(text: str) -> str:
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
     return text
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 on")
-    return int(text)
-
-
-def _port(text: str) -> int:
-    if not text.isdecimal() or not int(text) < 1 << 16:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a port from 0 to 65535")
-    return int(text)

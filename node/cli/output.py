@@ -116,6 +116,6 @@ def _text(value: Fact) -> str:
         case list():
             return ", ".join(map(_text, value)) or "-"
         case dict():
-            return ", ".join(f"{name} {_text(item)}" for name, item in value.items())
+            return ", ".join(f"{name} {_text(item)}" for name, item in value.items()) or "-"
         case _:
             return str(_plain(value))

@@ -8,14 +8,23 @@ from genesis.spec import ChainSpec, ChainType
 from node.client.signing import Ed25519KeyPair, from_uri
 from node.errors import NodeError
 from node.keystore import Keystore
+from node.node_keys import CONSENSUS
 from node.password import read_password
 from node.paths import ChainPaths
 
-CONSENSUS = "consensus"
+
+def keystore_password(paths: ChainPaths, password_file: Path | None, *, ask: bool) -> str | None:
+    """Return the keystore's password: of the file, or asked for; None where it is not needed.
+
+    Raises NodeError where there is no keystore to ask for, PasswordError.
+    """
+    if ask:
+        _require_keystore(paths)
+    return read_password(password_file) if ask or password_file is not None else None
 
 
 def session_key_seed(
-    spec: ChainSpec, paths: ChainPaths, suri: str | None, password_file: Path | None
+    spec: ChainSpec, paths: ChainPaths, suri: str | None, password: str | None
 ) -> bytes:
     """Return the 32 secret bytes: of the URI on chains without value, else from the keystore.
 
@@ -29,13 +38,20 @@ def session_key_seed(
             )
         pair = from_uri(suri, "ed25519")
     else:
-        if not paths.keystore.exists():
-            raise NodeError(
-                f"there is no keystore at {paths.keystore}; make the consensus key with "
-                "`openledger key insert`, or run without --validator"
-            )
-        with Keystore(paths.keystore, read_password(password_file)) as keystore:
+        _require_keystore(paths)
+        with Keystore(paths.keystore, password or read_password(None)) as keystore:
             pair = keystore.load(CONSENSUS)
     if not isinstance(pair, Ed25519KeyPair):
         raise NodeError("the consensus key has to be an ed25519 key")
     return pair.seed
+
+
+def _require_keystore(paths: ChainPaths) -> None:
+    if not paths.keystore.exists():
+        raise NodeError(
+            f"there is no keystore at {paths.keystore}; make the consensus key with "
+            "`openledger key insert`, or run without --validator"
+        )
+
+
+__all__ = ["CONSENSUS", "keystore_password", "session_key_seed"]

@@ -7,15 +7,16 @@ from typing import Any
 
 from node.client.errors import DispatchError
 from runtime.construct import EVENTS, PALLETS, storage_key
+from runtime.frame.documentation import member_docs
 from runtime.frame.event_records import EventRecord
-from runtime.frame.pallet import errors, member_docs, pascal
+from runtime.frame.pallet import errors, pascal
 
 EVENTS_KEY = "0x" + storage_key("System", "Events").hex()
 
 
 @dataclass(frozen=True, slots=True)
 class Included:
-    """A transaction that succeeded in a block, and the events of its extrinsic.
+    """A transaction in a block, and the events of its extrinsic.
 
     With `wait="none"` nothing but `extrinsic_hash` is known.
     """
@@ -32,6 +33,13 @@ class Included:
                 return record.event
         raise LookupError(f"the transaction deposited no event {pallet}.{name}")
 
+    def failure(self) -> DispatchError | None:
+        """Return why the call failed, None where it succeeded."""
+        for record in self.events:
+            if (record.pallet, record.name) == ("System", "ExtrinsicFailed"):
+                return named_error(record.event.dispatch_error, self.block_hash or b"")
+        return None
+
 
 def decode_events(raw: str | None) -> tuple[EventRecord, ...]:
     """Decode the value of `System.Events` as JSON-RPC gives it."""
@@ -42,10 +50,18 @@ def outcome(
     extrinsic_hash: bytes, block_hash: bytes, index: int, records: tuple[EventRecord, ...]
 ) -> Included:
     """Pick an extrinsic's events; raises DispatchError where it failed."""
+    own = included(extrinsic_hash, block_hash, index, records)
+    failure = own.failure()
+    if failure is not None:
+        raise failure
+    return own
+
+
+def included(
+    extrinsic_hash: bytes, block_hash: bytes, index: int, records: tuple[EventRecord, ...]
+) -> Included:
+    """Pick an extrinsic's events, also where it failed."""
     own = tuple(record for record in records if record.extrinsic == index)
-    for record in own:
-        if (record.pallet, record.name) == ("System", "ExtrinsicFailed"):
-            raise named_error(record.event.dispatch_error, block_hash)
     return Included(extrinsic_hash, block_hash, index, own)
 
 

@@ -21,7 +21,7 @@ from node.client.blobs import Progress, get_blob, put_blob
 from node.client.errors import ConnectionLost, NeedsWebSocket
 from node.client.outcome import EVENTS_KEY, Included, decode_events
 from node.client.signing import KeyPair
-from node.client.submission import Submitter, Wait
+from node.client.submission import ERA_BLOCKS, Signed, Submitter, Told, Wait
 from node.client.transport import Subscription, Transport, open_transport
 from runtime.construct import storage_item
 from runtime.frame.event_records import EventRecord
@@ -154,6 +154,25 @@ class NodeClient:
         failed in its block, ConnectionLost where with `wait="none"` nobody knows.
         """
         return await self._submitter.submit(call, signer, nonce, tip, wait)
+
+    async def sign(
+        self,
+        call: bytes,
+        signer: KeyPair,
+        *,
+        nonce: int | None = None,
+        tip: int = 0,
+        period: int | None = ERA_BLOCKS,
+    ) -> Signed:
+        """Sign a call without sending it, for `period` blocks, for ever where None."""
+        return await self._submitter.sign(call, signer, nonce=nonce, tip=tip, period=period)
+
+    async def send(self, signed: Signed, wait: Wait, told: Told) -> Included:
+        """Send what is signed, tell each status, wait; the call may have failed in its block.
+
+        Raises Refused(reason) where no block takes it, ConnectionLost as `submit`.
+        """
+        return await self._submitter.send(signed, wait, told)
 
     async def finalized_blocks(self, start: int | None = None) -> AsyncIterator[FinalizedBlock]:
         """Follow finality from block `start` (the next one where None): every block, in order.

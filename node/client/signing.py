@@ -35,6 +35,7 @@ DEV_PHRASE = "bottom drive obey lake curtain smoke basket hold race lonely fit w
 _URI = re.compile(r"([a-zA-Z0-9 ]*)((?://?[^/]+)*)(?:///([^\n]*))?")
 _JUNCTION = re.compile(r"/(/?)([^/]+)")
 _SEED = re.compile(r"0x([0-9a-fA-F]{64})")
+_EXPANDED = re.compile(r"0x([0-9a-fA-F]{128})")
 _DECIMAL = re.compile(r"\+?0*([0-9]{1,20})")
 
 
@@ -149,6 +150,21 @@ def from_uri(uri: str, scheme: Scheme = "sr25519") -> KeyPair:
             return EcdsaKeyPair(_secp256k1_public(seed), seed)
         case _:
             raise SecretError(SecretReason.UNKNOWN_SCHEME)
+
+
+def from_secret(secret: str, scheme: Scheme = "sr25519") -> KeyPair:
+    """Return the key pair of a secret URI, or of an expanded sr25519 key: 0x and 128 hex digits.
+
+    Wallets that export a derived key can give nothing but its expansion. Raises SecretError.
+    """
+    match = _EXPANDED.fullmatch(secret)
+    if match is None or scheme != "sr25519":
+        return from_uri(secret, scheme)
+    expanded = bytes.fromhex(match[1])
+    try:
+        return Sr25519KeyPair(sr25519.public_from_secret_key(expanded), expanded)
+    except ValueError:
+        raise SecretError(SecretReason.BAD_SEED) from None
 
 
 def generate(scheme: Scheme = "sr25519", words: Literal[12, 24] = 12) -> tuple[str, KeyPair]:

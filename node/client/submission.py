@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import trio
 
 from node.client.errors import CallError, ConnectionLost, NeedsWebSocket, Refused
-from node.client.outcome import EVENTS_KEY, Included, decode_events, outcome
+from node.client.outcome import EVENTS_KEY, Included, decode_events, included
 from node.client.signing import KeyPair, sign_extrinsic
 from node.client.transport import Transport
-from runtime.primitives.extrinsic import Extensions, mortal
+from runtime.primitives.extrinsic import Extensions, Immortal, mortal
 from runtime.primitives.hashing import blake2_256
 from runtime.primitives.keys import ss58_encode
 
 Wait = Literal["finalized", "in_block", "none"]
+Told = Callable[[str, str | None], object]
+"""Called with each status of a transaction and its block, if it has one, in hex."""
 
 ERA_BLOCKS = 64
 _POLL_SECONDS = 0.5
@@ -51,14 +54,23 @@ class Submitter:
         self._turns: dict[bytes, trio.Lock] = {}
 
     async def sign(
-        self, call: bytes, signer: KeyPair, *, nonce: int | None = None, tip: int = 0
+        self,
+        call: bytes,
+        signer: KeyPair,
+        *,
+        nonce: int | None = None,
+        tip: int = 0,
+        period: int | None = ERA_BLOCKS,
     ) -> Signed:
-        """Sign a call for the next 64 blocks; the nonce is the account's next one where None."""
+        """Sign a call for the next `period` blocks, for ever where None.
+
+        The nonce is the account's next one where None.
+        """
         request = self._transport.request
         birth_hash = await request("chain_getFinalizedHead", ())
         header = await request("chain_getHeader", (birth_hash,))
         number = int(header["number"], 16)
-        era = mortal(ERA_BLOCKS, number)
+        era = Immortal() if period is None else mortal(period, number)
         if nonce is None:
             nonce = await self.next_nonce(signer.account_id)
         if era.birth(number) != number:
@@ -95,12 +107,26 @@ class Submitter:
         async with self._turns.setdefault(signer.account_id, trio.Lock()):
             signed = await self.sign(call, signer, nonce=nonce, tip=tip)
             watch = await self._send(signed, wait)
+        done = await self._until(signed, watch, wait, _untold)
+        failure = done.failure()
+        if failure is not None:
+            raise failure
+        return done
+
+    async def send(self, signed: Signed, wait: Wait, told: Told) -> Included:
+        """Send what is signed already and wait; a call that fails in its block is no error here.
+
+        Raises Refused.
+        """
+        return await self._until(signed, await self._send(signed, wait), wait, told)
+
+    async def _until(self, signed: Signed, watch: Any, wait: Wait, told: Told) -> Included:
         if wait == "none":
             return Included(signed.hash, None, None, ())
         block_hash = None
         if watch is not None:
             async with watch:
-                block_hash = await self._follow(watch, wait)
+                block_hash = await self._follow(watch, wait, told)
         if block_hash is None:
             block_hash = await self._search(signed)
         return await self._outcome(signed.hash, block_hash)
@@ -124,10 +150,11 @@ class Submitter:
                 raise
         return None
 
-    async def _follow(self, watch: Any, wait: Wait) -> str | None:
+    async def _follow(self, watch: Any, wait: Wait, told: Told) -> str | None:
         """Read statuses up to the wanted one; None when the connection broke first."""
         try:
             async for status in watch:
+                told(*_status(status))
                 if isinstance(status, dict):
                     found: str | None = status.get("finalized")
                     if wait == "in_block":
@@ -166,13 +193,25 @@ class Submitter:
             if blake2_256(bytes.fromhex(text[2:])) == extrinsic_hash:
                 raw = await self._transport.request("state_getStorage", (EVENTS_KEY, block_hash))
                 found = bytes.fromhex(block_hash[2:])
-                return outcome(extrinsic_hash, found, index, decode_events(raw))
+                return included(extrinsic_hash, found, index, decode_events(raw))
         raise Refused("Retracted", "the block that was named does not hold it; submit it again")
 
     async def next_nonce(self, account: bytes) -> int:
         """Ask for an account's next nonce; the node counts what waits in its pool."""
         address = ss58_encode(account)
         return int(await self._transport.request("system_accountNextIndex", (address,)))
+
+
+def _untold(status: str, block: str | None) -> None:
+    """Keep progress to oneself."""
+
+
+def _status(status: Any) -> tuple[str, str | None]:
+    """Split what a subscription says into the status and the block that it names."""
+    if not isinstance(status, dict):
+        return str(status), None
+    ((name, detail),) = status.items()
+    return name, detail if isinstance(detail, str) else None
 
 
 def _refused(error: CallError) -> Refused | CallError:

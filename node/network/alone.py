@@ -19,6 +19,7 @@ from node.network.interface import (
     RequestFailed,
     RequestKind,
 )
+from node.network.reserved import Reserved
 
 
 class NobodyElse:
@@ -28,6 +29,7 @@ class NobodyElse:
 
     def __init__(self) -> None:
         self.counters = Counters.zero()
+        self.reserved = Reserved()
 
     def addresses(self) -> tuple[str, ...]:
         """Return none."""

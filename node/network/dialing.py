@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,6 +13,7 @@ from node.log import Log
 from node.network.addresses import Address
 from node.network.book import Book
 from node.network.hello import HelloReason
+from node.network.reserved import Reserved, by_peer
 from node.network.settings import NetworkSettings
 
 _log = Log("network")
@@ -63,6 +64,7 @@ class Dialer:
     def __init__(
         self,
         settings: NetworkSettings,
+        reserved: Reserved,
         book: Book,
         caller: Caller,
         own: str,
@@ -77,8 +79,8 @@ class Dialer:
         self._situation = situation
         self._count = count
         self._attempts: dict[str, _Attempt] = {}
-        self._fixed = _by_peer((*settings.reserved, *settings.bootnodes))
-        self._reserved = frozenset(_by_peer(settings.reserved))
+        self._reserved = reserved
+        self._bootnodes = by_peer(settings.bootnodes)
 
     async def run(self) -> None:
         """Call until cancelled."""
@@ -113,7 +115,7 @@ class Dialer:
             apart = peer != self._own and peer not in situation.connected
             return idle and apart and self._book.banned(peer) is None
 
-        wanted = [peer for peer in sorted(self._reserved) if free(peer)]
+        wanted = [peer for peer in self._reserved if free(peer)]
         if self._settings.reserved_only:
             return wanted
         missing = {key.hex() for key in situation.validators}
@@ -124,7 +126,9 @@ class Dialer:
             # One of those we know nothing of may be a validator, or lead to one.
             room = max(room, 2)
         if room > 0:
-            others = [p for p in {**dict.fromkeys(self._fixed), **dict.fromkeys(known)} if free(p)]
+            others = [
+                p for p in {**dict.fromkeys(self._bootnodes), **dict.fromkeys(known)} if free(p)
+            ]
             random.shuffle(others)
             wanted += others[:room]
         return list(dict.fromkeys(wanted))
@@ -134,12 +138,14 @@ class Dialer:
         try:
             known = self._book.peers().get(peer)
             told = [Address.parse(text) for text in known.addresses[:2]] if known else []
-            for address in dict.fromkeys((*told, *self._fixed.get(peer, ()))):
+            fixed = (*self._reserved.places(peer), *self._bootnodes.get(peer, ()))
+            for address in dict.fromkeys((*told, *fixed)):
                 if await self._reach(address, peer):
                     return
             self._book.failed(peer)
         finally:
-            most = WANTED_BACKOFF if peer in self._fixed else LONGEST_BACKOFF
+            wanted = peer in self._reserved or peer in self._bootnodes
+            most = WANTED_BACKOFF if wanted else LONGEST_BACKOFF
             attempt.running = False
             pause = attempt.backoff * random.uniform(0.8, 1.2)
             attempt.next_at = max(attempt.next_at, trio.current_time() + pause)
@@ -161,19 +167,3 @@ class Dialer:
             for old in idle[:1024]:
                 del self._attempts[old]
         return self._attempts.setdefault(peer, _Attempt())
-
-
-def _by_peer(texts: Iterable[str]) -> dict[str, tuple[Address, ...]]:
-    """Sort addresses by peer; raises ValueError for one without a peer id."""
-    found: dict[str, tuple[Address, ...]] = {}
-    for text in texts:
-        address = Address.parse(text)
-        if address.peer is None:
-            raise ValueError(f"{text!r} lacks the peer id; write {text}/p2p/<peer id>")
-        found[address.peer] = (*found.get(address.peer, ()), address)
-    return found
-
-
-def read_addresses(texts: Iterable[str]) -> frozenset[str]:
-    """Return the peers that addresses name; raises ValueError for a bad one."""
-    return frozenset(_by_peer(texts))

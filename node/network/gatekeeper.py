@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Container
 from enum import Enum, auto
 
 from node.log import Log
@@ -30,7 +31,7 @@ class Verdict(Enum):
 class Gatekeeper:
     """Counts offences and keeps the bans; this machine's own address is never banned."""
 
-    def __init__(self, own: str, book: Book, reserved: frozenset[str], counters: Counters) -> None:
+    def __init__(self, own: str, book: Book, reserved: Container[str], counters: Counters) -> None:
         self._own = own
         self._book = book
         self._reserved = reserved

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import trio
 
+from node.network.reserved import Reserved
 from runtime.primitives.errors import Refusal
 
 
@@ -176,6 +177,10 @@ class Network(Protocol):
     @property
     def counters(self) -> Counters:
         """What was counted so far."""
+
+    @property
+    def reserved(self) -> Reserved:
+        """The peers that are always called and always let in; may be changed."""
 
     def addresses(self) -> tuple[str, ...]:
         """Return the addresses under which this node listens, with its id."""

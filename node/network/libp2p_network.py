@@ -13,7 +13,7 @@ from node.log import Log
 from node.network import direct, requests
 from node.network.addresses import Address, is_loopback
 from node.network.book import Book
-from node.network.dialing import Dialer, Situation, read_addresses
+from node.network.dialing import Dialer, Situation
 from node.network.exchange import AddressExchange
 from node.network.framing import Stream
 from node.network.gatekeeper import Gatekeeper, Verdict
@@ -39,6 +39,7 @@ from node.network.interface import (
 from node.network.limits import CHANNELS
 from node.network.link import Link
 from node.network.requests import Requests
+from node.network.reserved import Reserved
 from node.network.settings import NetworkSettings
 from node.network.wire.host import Listener, WireHost, peer_bytes
 
@@ -64,7 +65,8 @@ class Libp2pNetwork:
         self._settings = settings
         self._counters = Counters.zero()
         self._listen = [Address.parse(text) for text in settings.listen]
-        self._reserved = read_addresses(settings.reserved)
+        self.reserved = Reserved(settings.reserved)
+        self.reserved.changed = self._reserved_changed
         seed = load_or_make_key(settings.folder / "key")
         self._book = Book(settings.folder / "peers.json", time.time)
         listener = Listener(
@@ -77,7 +79,7 @@ class Libp2pNetwork:
         )
         self._host = WireHost(seed, listener, settings.announce)
         self._links: dict[str, Link] = {}
-        self._gate = Gatekeeper(self._host.id, self._book, self._reserved, self._counters)
+        self._gate = Gatekeeper(self._host.id, self._book, self.reserved, self._counters)
         self._inbox = Inbox(self._counters)
         self._hearing = Hearing(self, self._inbox, self._counters)
         self._validators: frozenset[bytes] = frozenset()
@@ -85,7 +87,13 @@ class Libp2pNetwork:
         self._channels = {topic: channel for channel, topic in self._topics.items()}
         self._requests = Requests(self._host, self, self._counters)
         self._dialer = Dialer(
-            settings, self._book, self._host, self._host.id, self._situation, self._count_dial
+            settings,
+            self.reserved,
+            self._book,
+            self._host,
+            self._host.id,
+            self._situation,
+            self._count_dial,
         )
         self._greeting = Greeting(
             settings, self._host.id, self._book, self._links, lambda: self._validators
@@ -110,6 +118,12 @@ class Libp2pNetwork:
     def book(self) -> Book:
         """The addresses and bans."""
         return self._book
+
+    def _reserved_changed(self, peer: str, reserved: bool) -> None:
+        link = self._links.get(peer)
+        if link is not None:
+            link.reserved = reserved
+        self._dialer.joined(peer)
 
     def addresses(self) -> tuple[str, ...]:
         """Return the addresses under which this node listens, with its id."""
@@ -295,7 +309,7 @@ class Libp2pNetwork:
             ip,
             port,
             inbound=inbound,
-            reserved=peer in self._reserved,
+            reserved=peer in self.reserved,
             counters=self._counters,
         )
         self._start(self._attend, link)

@@ -29,6 +29,7 @@ from node.network.interface import (
     RequestKind,
 )
 from node.network.limits import CHANNELS, REQUESTS
+from node.network.reserved import Reserved
 from node.network.seen import Seen, content_name
 from node.network.standing import Standing
 
@@ -160,6 +161,7 @@ class SimulatedNetwork:
         self._validator = validator
         self._role = role
         self._counters = Counters.zero()
+        self.reserved = Reserved()
         self._inbox = Inbox(self._counters)
         self._peers: dict[str, PeerInfo] = {}
         self._handlers: dict[RequestKind, Handler] = {}

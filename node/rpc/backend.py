@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from functools import partial
+from time import thread_time
+from typing import TYPE_CHECKING
+
+import trio
 
 from node.chain import Chain
 from node.errors import StatePruned, UnknownBlock
-from node.rpc.errors import execution_failed, state_discarded, unknown_api, unknown_block
+from node.rpc.errors import (
+    RpcError,
+    execution_failed,
+    rules_discarded,
+    state_discarded,
+    unknown_api,
+    unknown_block,
+)
+from node.rpc.peer_view import NoPeers, Peer, PeerView
+from node.rpc.slices import SLICE_SECONDS
+from node.rpc.work import AllTurns, Work, all_turns
 from node.runtime_interface import RuntimeInterface
-from runtime.frame.runtime_api import ApiArgumentError, UnknownApi
+from runtime.frame.runtime_api import ApiArgumentError, OtherRules, UnknownApi
 from runtime.primitives.header import Header
 from runtime.primitives.scale import decode
 from runtime.primitives.version import RuntimeVersion
@@ -20,12 +34,20 @@ if TYPE_CHECKING:
     from node.blob_exchange import BlobExchange
     from node.blobs import BlobStore
     from node.evidence import EvidenceFolder
+    from node.node_keys import NodeKeys
+    from node.offchain import Notes
     from node.pool import Pool
     from node.private_exchange import PrivateExchange
 
 
 ROOM_BESIDE_EXTRINSIC = 64
 """Bytes of the other arguments of a runtime call that takes an extrinsic."""
+LONG_ARGUMENTS = 4096
+"""Bytes of arguments from which on a runtime call counts as long."""
+EXECUTING = ("DryRunApi_", "Core_execute", "BlockBuilder_")
+"""Runtime calls that execute extrinsics."""
+SLOW_FOR_SECONDS = 600.0
+MOST_SLOW_APIS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,52 +67,6 @@ class NodeFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class Peer:
-    """A connected peer, as `system_peers` shows it."""
-
-    peer_id: str
-    roles: str
-    best_hash: bytes
-    best_number: int
-
-
-class PeerView(Protocol):
-    """What JSON-RPC shows of the network."""
-
-    def local_id(self) -> str:
-        """Name this node's peer id."""
-
-    def addresses(self) -> Sequence[str]:
-        """List the multiaddresses at which peers reach this node."""
-
-    def peers(self) -> Sequence[Peer]:
-        """List the connected peers."""
-
-    def is_syncing(self) -> bool:
-        """Tell whether the node is behind its peers."""
-
-
-class NoPeers:
-    """The view of a node that runs without a network."""
-
-    def local_id(self) -> str:
-        """Return no name."""
-        return ""
-
-    def addresses(self) -> Sequence[str]:
-        """Return none."""
-        return ()
-
-    def peers(self) -> Sequence[Peer]:
-        """Return none."""
-        return ()
-
-    def is_syncing(self) -> bool:
-        """Return False: there is nobody to be behind of."""
-        return False
-
-
-@dataclass(frozen=True, slots=True)
 class Backend:
     """The parts of a node behind its JSON-RPC."""
 
@@ -103,6 +79,11 @@ class Backend:
     private: PrivateExchange | None = None
     exchange: BlobExchange | None = None
     evidence: EvidenceFolder | None = None
+    keys: NodeKeys | None = None
+    notes: Notes | None = None
+    turns: AllTurns = field(default_factory=all_turns)
+    slow_apis: dict[str, float] = field(default_factory=dict)
+    """Until when a method of the runtime's APIs counts as slow (trio's clock)."""
 
     def at(self, block_hash: bytes | None) -> bytes:
         """Name the block to read at: the given one, or the best."""
@@ -117,34 +98,89 @@ class Backend:
 
     def state(self, block_hash: bytes | None) -> State:
         """Give the state behind a block, the best where None; raises `RpcError`."""
-        block_hash = self.at(block_hash)
+        return self._state(self.at(block_hash), state_discarded)
+
+    def _state(self, block_hash: bytes, discarded: Callable[[bytes], RpcError]) -> State:
         try:
             return self.chain.state_at(block_hash)
         except UnknownBlock:
             raise unknown_block(block_hash) from None
         except (StatePruned, MissingNode):
-            raise state_discarded(block_hash) from None
+            raise discarded(block_hash) from None
 
     def call_api(self, method: str, data: bytes, block_hash: bytes | None) -> bytes:
         """Make a runtime call; raises `RpcError` for unknown names and malformed arguments.
 
         Arguments above an extrinsic of the pool's limit are refused: they take long to decode.
         """
+        block_hash = self.at(block_hash)
+        state = self._state(block_hash, rules_discarded)
+        try:
+            return self.call_on(state, self.header(block_hash), method, data)
+        except MissingNode:
+            raise rules_discarded(block_hash) from None
+
+    def call_on(self, state: State, header: Header, method: str, data: bytes) -> bytes:
+        """Make a runtime call on a state that is held; raises MissingNode where it is pruned."""
         if len(data) > self.pool.limits.extrinsic_bytes + ROOM_BESIDE_EXTRINSIC:
             raise execution_failed(f"the {len(data)} bytes of arguments are too many")
-        block_hash = self.at(block_hash)
-        state = self.state(block_hash)
         try:
-            return self.runtime.call_api(state, self.header(block_hash), method, data)
+            return self.runtime.call_api(state, header, method, data)
         except UnknownApi:
             raise unknown_api(method) from None
         except ApiArgumentError as fault:
             raise execution_failed(f"{method} cannot decode its arguments: {fault}") from None
-        except MissingNode:
-            raise state_discarded(block_hash) from None
+        except OtherRules as fault:
+            raise execution_failed(str(fault)) from None
+
+    async def run_api(self, method: str, data: bytes, block_hash: bytes | None) -> bytes:
+        """Make a runtime call, in a thread where it takes long; raises as `call_api` does."""
+        call = partial(self.call_api, method, data, self.at(block_hash))
+        return await self._run(call, method, data)
+
+    async def run_on(self, state: State, header: Header, method: str, data: bytes) -> bytes:
+        """Make a runtime call, in a thread where it takes long; raises as `call_on` does."""
+        call = partial(self.call_on, state, header, method, data)
+        return await self._run(call, method, data)
+
+    async def _run(self, call: Callable[[], bytes], method: str, data: bytes) -> bytes:
+        if not self._takes_long(method, data):
+            return self._timed(call, method)
+        async with self.turns[Work.RULES].turn():
+            return await trio.to_thread.run_sync(call)
+
+    def run_quick_api(self, method: str, data: bytes, block_hash: bytes | None) -> bytes | None:
+        """Make a runtime call as `call_api` does if it takes short; None where it takes long."""
+        if self._takes_long(method, data):
+            return None
+        return self._timed(partial(self.call_api, method, data, block_hash), method)
+
+    def _takes_long(self, method: str, data: bytes) -> bool:
+        """Tell what has long arguments, executes extrinsics, or took long a while ago."""
+        return (
+            len(data) > LONG_ARGUMENTS
+            or method.startswith(EXECUTING)
+            or self.slow_apis.get(method, 0.0) > trio.current_time()
+        )
+
+    def _timed(self, call: Callable[[], bytes], method: str) -> bytes:
+        begun = thread_time()
+        try:
+            return call()
+        finally:
+            self._note_duration(method, thread_time() - begun)
+
+    def _note_duration(self, method: str, seconds: float) -> None:
+        if seconds > SLICE_SECONDS:
+            if len(self.slow_apis) >= MOST_SLOW_APIS:
+                self.slow_apis.clear()
+            self.slow_apis[method] = trio.current_time() + SLOW_FOR_SECONDS
 
     def runtime_version(self, block_hash: bytes | None) -> RuntimeVersion:
         """Read the version of the rules behind a block."""
         data = self.call_api("Core_version", b"", block_hash)
         version: RuntimeVersion = decode(RuntimeVersion, data)
         return version
+
+
+__all__ = ["Backend", "NoPeers", "NodeFacts", "Peer", "PeerView"]

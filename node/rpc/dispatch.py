@@ -7,107 +7,90 @@ needs one.
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Coroutine, Iterable, Sequence
-from dataclasses import dataclass
+import copy
+from collections.abc import Coroutine, Iterable, Sequence
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
+from node.rpc.envelopes import (
+    MOST_VALUES,
+    encode_id,
+    failure,
+    fault,
+    holds_too_much,
+    id_of,
+    join,
+    success,
+)
 from node.rpc.errors import (
     OVERSIZED_BATCH,
     RpcError,
-    internal_error,
     invalid_request,
     method_not_found,
     needs_websocket,
     parse_error,
     response_too_big,
+    too_many_calls,
+    unsafe_method,
+)
+from node.rpc.figures import Calls
+from node.rpc.kinds import (
+    AnyMethod,
+    Described,
+    Later,
+    LengthyMethod,
+    Method,
+    SessionMethod,
+    SubscribeMethod,
 )
 from node.rpc.params import Decoder, Param, decode_params
-from node.rpc.schema import ANY, Schema
+from node.rpc.schema import ANY, TEXT, array, record
 from node.rpc.slices import Slice
+from node.rpc.work import AllTurns, all_turns
 
 if TYPE_CHECKING:
-    from node.rpc.subscriptions import Session, Subscription
-
-_log = logging.getLogger("openledger.rpc")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Described:
-    """What the OpenRPC document says of a method beside its name and parameters.
-
-    result: of the answer; for a subscription, of each notification. doc: for people; by default the
-    docstring of `call`.
-    """
-
-    result: Schema | None = None
-    doc: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Method(Described):
-    """A plain method: `call` returns its result, JSON-able or an `orjson.Fragment`, at once."""
-
-    name: str
-    call: Callable[..., Any]
-    params: tuple[Param, ...] = ()
-    aliases: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class LengthyMethod(Described):
-    """A method that waits or works in slices: `call` is a coroutine function."""
-
-    name: str
-    call: Callable[..., Coroutine[Any, Any, Any]]
-    params: tuple[Param, ...] = ()
-    aliases: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class SubscribeMethod(Described):
-    """A subscription: `call` gets the new `Subscription` first and may raise to refuse it.
-
-    `notification` is the method name of its messages; `unsubscribe` ends it and answers whether
-    there was one to end.
-    """
-
-    name: str
-    call: Callable[..., Coroutine[Any, Any, None]]
-    notification: str
-    unsubscribe: tuple[str, ...]
-    params: tuple[Param, ...] = ()
-    aliases: tuple[str, ...] = ()
-
-
-AnyMethod = Method | LengthyMethod | SubscribeMethod
+    from node.rpc.pace import Pace
+    from node.rpc.subscriptions import BatchHold, Session, Subscription
 
 
 class Answer(NamedTuple):
-    """The bytes to send, and the subscriptions that may speak once they are queued."""
+    """The bytes to send, and what may speak once they are queued.
+
+    batch: what the requests of a batch began.
+    """
 
     body: bytes
     opened: tuple[Subscription, ...] = ()
+    batch: BatchHold | None = None
 
 
 Deferred = Coroutine[Any, Any, Answer]
 
-_HEAD = b'{"jsonrpc":"2.0","id":'
-_RESULT = b',"result":'
-_ERROR = b',"error":'
 _UNSUBSCRIBE_PARAM = (Param("subscription", Decoder(lambda value: value, ANY)),)
+_UNKNOWN = "unknown"
+"""Under this name the calls of methods that there are not are counted."""
 
 
 class Dispatcher:
     """The table of methods and the rules of JSON-RPC 2.0 around it."""
 
     def __init__(
-        self, methods: Iterable[AnyMethod], *, batch_length: int, response_bytes: int
+        self,
+        methods: Iterable[AnyMethod],
+        *,
+        batch_length: int,
+        response_bytes: int,
+        turns: AllTurns | None = None,
     ) -> None:
         self._table: dict[str, AnyMethod] = {}
         self._unsubscribes: set[str] = set()
+        self.turns = all_turns() if turns is None else turns
+        self.calls: dict[str, Calls] = {_UNKNOWN: Calls()}
+        """By the first name of each method."""
+        self._refused: frozenset[str] = frozenset()
+        self._refusal = ""
         self._batch_length = batch_length
         self._response_bytes = response_bytes
         for method in methods:
@@ -115,28 +98,46 @@ class Dispatcher:
                 self._add(name, method)
             if isinstance(method, SubscribeMethod):
                 self._unsubscribes.update(method.unsubscribe)
-        self._add("rpc_methods", Method("rpc_methods", lambda: {"methods": self.names()}))
+        self._add("rpc_methods", _list_of(self))
 
     def _add(self, name: str, method: AnyMethod) -> None:
         if name in self._table:
             raise ValueError(f"two methods are named {name}")
         self._table[name] = method
+        self.calls.setdefault(method.name, Calls())
 
     def names(self) -> list[str]:
         """List every name that is served, sorted."""
         return sorted({*self._table, *self._unsubscribes})
 
-    def handle(self, raw: bytes | str, session: Session | None) -> bytes | Deferred:
+    def guarded(self, hint: str) -> Dispatcher:
+        """Return the same dispatcher for strangers: unsafe methods are refused with this hint.
+
+        They stay listed, as clients know it from other nodes.
+        """
+        other = copy.copy(self)
+        unsafe = {name: method for name, method in self._table.items() if method.unsafe}
+        other._table = {name: m for name, m in self._table.items() if name not in unsafe}
+        other._refused, other._refusal = frozenset(unsafe), hint
+        return other
+
+    def handle(
+        self, raw: bytes | str, session: Session | None, pace: Pace | None = None
+    ) -> bytes | Deferred:
         """Answer one request or batch; empty bytes when nothing is to be said."""
+        if holds_too_much(raw):
+            return failure(b"null", invalid_request(f"more than {MOST_VALUES} values"))
         try:
             message = orjson.loads(raw)
         except orjson.JSONDecodeError as fault:
-            return _failure(b"null", parse_error(str(fault)))
+            return failure(b"null", parse_error(str(fault)))
+        if pace is not None and not pace.take(len(message) if type(message) is list else 1):
+            return failure(id_of(message), too_many_calls(pace.most))
         if type(message) is dict:
             return self._request(message, session)
         if type(message) is list:
             return self._batch(message, session)
-        return _failure(b"null", invalid_request("a request is an object or an array of objects"))
+        return failure(b"null", invalid_request("a request is an object or an array of objects"))
 
     def _request(self, request: dict[str, Any], session: Session | None) -> bytes | Deferred:
         name = request.get("method")
@@ -144,56 +145,123 @@ class Dispatcher:
         if type(method) is not Method or request.get("jsonrpc") != "2.0" or "id" not in request:
             return self._unusual(request, method, session)
         try:
-            ident = _encode_id(request["id"])
+            ident = encode_id(request["id"])
         except RpcError as refusal:
-            return _failure(b"null", refusal)
+            return failure(b"null", refusal)
         given = request.get("params")
+        calls = self.calls[method.name]
+        calls.count += 1
+        begun = perf_counter()
         try:
             values = decode_params(method.params, given) if given or method.params else ()
-            return self._success(ident, method.call(*values))
+            result = method.call(*values)
+            if type(result) is Later:
+                return self._later(ident, method, result)
+            return self._success(ident, result)
         except RpcError as refusal:
-            return _failure(ident, refusal)
+            calls.failures += 1
+            return failure(ident, refusal)
         except Exception:
-            return _fault(ident, method.name)
+            calls.failures += 1
+            return fault(ident, method.name)
+        finally:
+            calls.seconds += perf_counter() - begun
+
+    async def _later(self, ident: bytes, method: Method, later: Later) -> Answer:
+        calls = self.calls[method.name]
+        begun = perf_counter()
+        try:
+            return Answer(self._success(ident, await later.call()))
+        except RpcError as refusal:
+            calls.failures += 1
+            return Answer(failure(ident, refusal))
+        except Exception:
+            calls.failures += 1
+            return Answer(fault(ident, method.name))
+        finally:
+            calls.seconds += perf_counter() - begun
 
     def _unusual(
         self, request: dict[str, Any], method: AnyMethod | None, session: Session | None
     ) -> bytes | Deferred:
         """Answer everything that is not a call of a plain method."""
         try:
-            ident = _encode_id(request.get("id"))
+            ident = encode_id(request.get("id"))
         except RpcError as refusal:
-            return _failure(b"null", refusal)
+            return failure(b"null", refusal)
         name = request.get("method")
         if request.get("jsonrpc") != "2.0" or type(name) is not str:
-            return _failure(ident, invalid_request('"jsonrpc" must be "2.0" and "method" a string'))
+            return failure(ident, invalid_request('"jsonrpc" must be "2.0" and "method" a string'))
         if "id" not in request:
             return b""
         if name in self._unsubscribes:
             return self._unsubscribe(name, ident, request.get("params"), session)
         if method is None:
-            return _failure(ident, method_not_found())
+            return self._unserved(name, ident)
+        if isinstance(method, SessionMethod):
+            return self._of_session(ident, method, request.get("params"), session)
         return self._deferred(ident, method, request.get("params"), session)
+
+    def _unserved(self, name: str, ident: bytes) -> bytes:
+        calls = self.calls[_UNKNOWN]
+        calls.count += 1
+        calls.failures += 1
+        refused = name in self._refused
+        return failure(ident, unsafe_method(self._refusal) if refused else method_not_found())
+
+    def _of_session(
+        self, ident: bytes, method: SessionMethod, given: object, session: Session | None
+    ) -> bytes:
+        calls = self.calls[method.name]
+        calls.count += 1
+        begun = perf_counter()
+        try:
+            if session is None:
+                raise needs_websocket(method.name)
+            return self._success(ident, method.call(session, *decode_params(method.params, given)))
+        except RpcError as refusal:
+            calls.failures += 1
+            return failure(ident, refusal)
+        except Exception:
+            calls.failures += 1
+            return fault(ident, method.name)
+        finally:
+            calls.seconds += perf_counter() - begun
 
     async def _deferred(
         self, ident: bytes, method: AnyMethod, given: object, session: Session | None
     ) -> Answer:
+        calls = self.calls[method.name]
+        calls.count += 1
+        begun = perf_counter()
         try:
             values = decode_params(method.params, given)
-            if isinstance(method, SubscribeMethod):
-                return await self._subscribe(ident, method, values, session)
-            return Answer(self._success(ident, await method.call(*values)))
+            if method.work is None:
+                return await self._answer(ident, method, values, session)
+            async with self.turns[method.work].turn():
+                return await self._answer(ident, method, values, session)
         except RpcError as refusal:
-            return Answer(_failure(ident, refusal))
+            calls.failures += 1
+            return Answer(failure(ident, refusal))
         except Exception:
-            return Answer(_fault(ident, method.name))
+            calls.failures += 1
+            return Answer(fault(ident, method.name))
+        finally:
+            calls.seconds += perf_counter() - begun
+
+    async def _answer(
+        self, ident: bytes, method: AnyMethod, values: Sequence[Any], session: Session | None
+    ) -> Answer:
+        if isinstance(method, SubscribeMethod):
+            return await self._subscribe(ident, method, values, session)
+        return Answer(self._success(ident, await method.call(*values)))
 
     def _batch(self, requests: list[Any], session: Session | None) -> bytes | Deferred:
         if not requests:
-            return _failure(b"null", invalid_request("the batch is empty"))
+            return failure(b"null", invalid_request("the batch is empty"))
         if len(requests) > self._batch_length:
             detail = f"at most {self._batch_length} requests, got {len(requests)}"
-            return _failure(
+            return failure(
                 b"null", RpcError(OVERSIZED_BATCH, "The batch request was too large", detail)
             )
         return self._batch_answer(requests, session)
@@ -201,27 +269,29 @@ class Dispatcher:
     def _element(self, request: object, session: Session | None) -> bytes | Deferred:
         if type(request) is dict:
             return self._request(request, session)
-        return _failure(b"null", invalid_request("an element of a batch must be an object"))
+        return failure(b"null", invalid_request("an element of a batch must be an object"))
 
     async def _batch_answer(self, requests: list[Any], session: Session | None) -> Answer:
         """Answer in order, in slices: a thousand plain requests are long work together."""
         answers: list[bytes] = []
         opened: list[Subscription] = []
+        held = None if session is None else session.hold_batch()
         size = 0
         work = Slice()
         for request in requests:
             answer = self._element(request, session)
             if not isinstance(answer, bytes):
-                answer, new = await answer
+                answer, new, _ = await answer
                 opened += new
             answers.append(answer)
             size += len(answer)
             if size > self._response_bytes:
                 for subscription in opened:
                     subscription.session.close(subscription.ident)
-                return Answer(_failure(b"null", response_too_big("ask for less in one batch")))
+                refusal = response_too_big("ask for less in one batch")
+                return Answer(failure(b"null", refusal), (), held)
             await work.pause()
-        return Answer(_join(answers), tuple(opened))
+        return Answer(join(answers), tuple(opened), held)
 
     async def _subscribe(
         self,
@@ -250,31 +320,31 @@ class Dispatcher:
             closed = isinstance(subscription, str) and session.close(subscription)
             return self._success(ident, closed)
         except RpcError as refusal:
-            return _failure(ident, refusal)
+            return failure(ident, refusal)
 
     def _success(self, ident: bytes, result: object) -> bytes:
         encoded = orjson.dumps(result)
         if len(encoded) > self._response_bytes:
-            return _failure(ident, response_too_big("ask for less at once"))
-        return b"%b%b%b%b}" % (_HEAD, ident, _RESULT, encoded)
+            raise response_too_big("ask for less at once")
+        return success(ident, encoded)
 
 
-def _encode_id(ident: object) -> bytes:
-    """Echo an id with its type."""
-    if ident is None or type(ident) in (int, str, float):
-        return orjson.dumps(ident)
-    raise invalid_request("an id is a number, a string or null")
+def _list_of(dispatcher: Dispatcher) -> Method:
+    def listed() -> object:
+        """List the names of all methods, aliases and methods that end subscriptions included."""
+        return {"methods": dispatcher.names()}
+
+    return Method("rpc_methods", listed, result=record(methods=array(TEXT)))
 
 
-def _failure(ident: bytes, error: RpcError) -> bytes:
-    return b"%b%b%b%b}" % (_HEAD, ident, _ERROR, error.fragment())
-
-
-def _fault(ident: bytes, name: str) -> bytes:
-    _log.exception("%s failed on a request from outside", name)
-    return _failure(ident, internal_error())
-
-
-def _join(answers: list[bytes]) -> bytes:
-    spoken = [answer for answer in answers if answer]
-    return b"[%b]" % b",".join(spoken) if spoken else b""
+__all__ = [
+    "Answer",
+    "AnyMethod",
+    "Deferred",
+    "Described",
+    "Dispatcher",
+    "LengthyMethod",
+    "Method",
+    "SessionMethod",
+    "SubscribeMethod",
+]

@@ -19,6 +19,7 @@ OVERSIZED_RESPONSE = -32008
 SERVER_BUSY = -32009
 OVERSIZED_BATCH = -32010
 NEEDS_WEBSOCKET = -32090
+RATE_LIMITED = -32999
 
 BAD_FORMAT = 1001
 INVALID_TRANSACTION = 1010
@@ -27,10 +28,13 @@ TEMPORARILY_BANNED = 1012
 ALREADY_IMPORTED = 1013
 PRIORITY_TOO_LOW = 1014
 IMMEDIATELY_DROPPED = 1016
+KEYS_ERROR = 1040
 CLIENT_ERROR = 4003
+INVALID_BLOCK_RANGE = 4001
 RANGE_TOO_LARGE = 4002
 BLOB_ERROR = 7001
 COMMITTEE_ERROR = 7002
+OFFCHAIN_ERROR = 5001
 
 
 class RpcError(Exception):
@@ -65,6 +69,11 @@ def method_not_found() -> RpcError:
     return RpcError(METHOD_NOT_FOUND, "Method not found")
 
 
+def unsafe_method(hint: str) -> RpcError:
+    """Refuse a method that only the node's own operator may call, as the ecosystem's nodes do."""
+    return RpcError(METHOD_NOT_FOUND, "RPC call is unsafe to be called externally", hint)
+
+
 def invalid_params(detail: str) -> RpcError:
     """Refuse parameters, naming the one that is wrong."""
     return RpcError(INVALID_PARAMS, "Invalid params", detail)
@@ -76,8 +85,8 @@ def internal_error() -> RpcError:
 
 
 def needs_websocket(method: str) -> RpcError:
-    """Refuse a subscription over plain HTTP."""
-    detail = f"{method} sends notifications: connect with a WebSocket"
+    """Refuse over plain HTTP what lives as long as a connection."""
+    detail = f"{method} belongs to a connection: connect with a WebSocket"
     return RpcError(NEEDS_WEBSOCKET, "Subscriptions are not available on this transport", detail)
 
 
@@ -88,6 +97,23 @@ def too_many_subscriptions(limit: int) -> RpcError:
         "Too many subscriptions on the connection",
         f"at most {limit}: unsubscribe first or open another connection",
     )
+
+
+def too_many_calls(per_minute: int) -> RpcError:
+    """Refuse a call above the connection's rate."""
+    detail = f"at most {per_minute} calls a minute on one connection"
+    return RpcError(RATE_LIMITED, "RPC rate limit exceeded", detail)
+
+
+def server_busy(detail: str) -> RpcError:
+    """Refuse work for which there is no room now."""
+    return RpcError(SERVER_BUSY, "Server is busy", f"{detail}; try again later")
+
+
+def count_too_large(count: int, most: int, what_to_do: str) -> RpcError:
+    """Refuse to go through so many; clients know the message."""
+    text = f"count exceeds maximum value. value: {count}, max: {most}"
+    return RpcError(RANGE_TOO_LARGE, text, what_to_do)
 
 
 def response_too_big(what_to_do: str) -> RpcError:
@@ -109,6 +135,25 @@ def state_discarded(block_hash: bytes) -> RpcError:
         CLIENT_ERROR,
         f"Client error: UnknownBlock: State already discarded for 0x{block_hash.hex()}",
         "ask a node that keeps more history (--state-pruning)",
+    )
+
+
+def rules_discarded(block_hash: bytes) -> RpcError:
+    """Refuse a runtime call on a state that pruning has removed; clients compare the text."""
+    return RpcError(
+        CLIENT_ERROR,
+        "Client error: Api called for an unknown Block: State already discarded for "
+        f"0x{block_hash.hex()}",
+        "ask a node that keeps more history (--state-pruning)",
+    )
+
+
+def body_discarded(block_hash: bytes) -> RpcError:
+    """Refuse a read of a block whose extrinsics pruning has removed, or are not here yet."""
+    return RpcError(
+        CLIENT_ERROR,
+        f"Client error: UnknownBlock: Body already discarded for 0x{block_hash.hex()}",
+        "ask a node that keeps more history (--blocks-pruning)",
     )
 
 

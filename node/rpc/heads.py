@@ -2,65 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Generic, TypeVar
+from collections.abc import Iterator
 
 import orjson
 import trio
 
 from node.chain import Chain
 from node.chain_events import BestChanged, ChainEvent, Finalized, NewBlock
+from node.rpc.chain_head.story import Story
 from node.rpc.shapes import header_shape
-from node.rpc.slices import Slice
 from node.rpc.subscriptions import Subscription
-
-T = TypeVar("T")
+from node.rpc.topic import Topic
 
 _RESUME = 0.05
 _ENCODED_HEADERS = 256
-
-
-class Topic(Generic[T]):
-    """The latest of one kind of news, and who listens for more; listeners must not wait.
-
-    Who reads `latest` and listens in one step sees every later piece of news exactly once.
-    """
-
-    def __init__(self, latest: T) -> None:
-        self.latest = latest
-        self._listeners: dict[int, Callable[[T], object]] = {}
-        self._next = 0
-
-    def __len__(self) -> int:
-        return len(self._listeners)
-
-    def listen(self, call: Callable[[T], object]) -> Callable[[], object]:
-        """Call `call` with all news from now on, until the returned function is called."""
-        key = self._next
-        self._next += 1
-        self._listeners[key] = call
-
-        def stop() -> None:
-            self._listeners.pop(key, None)
-
-        return stop
-
-    async def tell(self, news: T) -> None:
-        """Call every listener, giving the loop to others every 2 ms."""
-        self.latest = news
-        work = Slice()
-        for key in list(self._listeners):
-            call = self._listeners.get(key)
-            if call is not None:
-                call(news)
-                await work.pause()
 
 
 class Heads:
     """The heads of the chain as news: hashes of new, best and finalised blocks, in order.
 
     Finalised blocks are told without gaps, but for those below a fetched state, even when the
-    node's own events were lost because this reader was slow.
+    node's own events were lost because this reader was slow. `story` tells all three together.
     """
 
     def __init__(self, chain: Chain) -> None:
@@ -72,9 +34,15 @@ class Heads:
         self._last_finalized = finalized.number
         self._encoded: dict[bytes, bytes] = {}
         self._events = chain.subscribe()
+        self.story = Story(chain)
 
     async def run(self) -> None:
         """Follow the chain, resuming when events were lost, until it is closed."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.story.run)
+            await self._run()
+
+    async def _run(self) -> None:
         while True:
             await self._catch_up()
             async for event in self._events:

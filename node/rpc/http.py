@@ -16,9 +16,11 @@ import trio
 from node.rpc.dispatch import Dispatcher
 from node.rpc.errors import OVERSIZED_REQUEST, RpcError
 from node.rpc.limits import RpcConfig
+from node.rpc.pace import Pace
 from node.rpc.slices import Slice
 from node.rpc.subscriptions import Backlog
 from node.rpc.websocket import WebSocketConnection
+from node.rpc.work import CLIENT
 
 _READ = 65536
 _LINGER = 1.0
@@ -30,13 +32,17 @@ Kind = Literal["rpc", "health", "preflight", "upgrade", "refused"]
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What one request head asks for; `length` is None for a chunked body."""
+    """What one request head asks for; `length` is None for a chunked body.
+
+    trusted: whoever sent it may call unsafe methods.
+    """
 
     kind: Kind
     length: int | None
     keep_alive: bool
     cors: bytes
     expects_continue: bool = False
+    trusted: bool = False
     refusal: tuple[int, str] = (400, "")
 
 
@@ -47,6 +53,7 @@ class HttpConnection:
         self,
         stream: trio.SocketStream,
         dispatcher: Dispatcher,
+        guarded: Dispatcher,
         config: RpcConfig,
         health: Callable[[], tuple[int, bytes]],
         heads: dict[bytes, Head],
@@ -54,6 +61,7 @@ class HttpConnection:
     ) -> None:
         self._stream = stream
         self._dispatcher = dispatcher
+        self._guarded = guarded
         self._config = config
         self._limits = config.limits
         self._health = health
@@ -62,18 +70,24 @@ class HttpConnection:
         self._buffer = bytearray()
         self._out: list[bytes] = []
         self._scope = trio.CancelScope()
+        calls = config.limits.calls_per_minute
+        self._pace = None if calls is None else Pace(calls)
 
     async def serve(self) -> None:
         """Answer requests in order until the client leaves or breaks the protocol."""
+        CLIENT.set(self)
         upgrade: bytes | None = None
+        head: Head | None = None
         work = Slice()
         with self._scope:
             while True:
                 self._scope.deadline = trio.current_time() + self._limits.idle_seconds
                 await work.pause()
+                work.end()
                 raw = await self._next_head()
                 if raw is None:
                     return
+                await work.begin()
                 self._scope.deadline = trio.current_time() + self._limits.request_seconds
                 head = self._heads.get(raw) or self._judge(raw)
                 if head.kind == "upgrade":
@@ -90,10 +104,10 @@ class HttpConnection:
                 if not head.keep_alive:
                     await self._part()
                     return
-        if upgrade is not None:
+        if upgrade is not None and head is not None:
             await self._flush()
             websocket = WebSocketConnection(
-                self._stream, self._dispatcher, self._limits, self._backlog
+                self._stream, self._served(head), self._limits, self._backlog, self._pace
             )
             await websocket.serve(upgrade, bytes(self._buffer))
 
@@ -196,8 +210,12 @@ class HttpConnection:
             else:
                 raise trio.BrokenResourceError("the client left in the middle of a body")
 
+    def _served(self, head: Head) -> Dispatcher:
+        """Choose what the sender of a head may call."""
+        return self._dispatcher if head.trusted else self._guarded
+
     async def _rpc(self, body: bytes, head: Head) -> None:
-        answer = self._dispatcher.handle(body, None)
+        answer = self._served(head).handle(body, None, self._pace)
         if not isinstance(answer, bytes):
             await self._flush()
             answer = (await answer).body
@@ -274,7 +292,7 @@ def classify(request: h11.Request, config: RpcConfig) -> Head:
     if b"transfer-encoding" in headers:
         length = None
     if b"upgrade" in tokens and headers.get(b"upgrade", b"").lower() == b"websocket":
-        return Head("upgrade", 0, True, cors)
+        return Head("upgrade", 0, True, cors, trusted=config.trusts(origin))
     path = request.target.split(b"?", 1)[0]
     if request.method == b"GET" and path == b"/health":
         return Head("health", length, keep_alive, cors)
@@ -286,7 +304,7 @@ def classify(request: h11.Request, config: RpcConfig) -> Head:
     if media != b"application/json":
         return _refused(415, "send JSON-RPC as content-type application/json")
     expects = headers.get(b"expect", b"").lower() == b"100-continue"
-    return Head("rpc", length, keep_alive, cors, expects)
+    return Head("rpc", length, keep_alive, cors, expects, config.trusts(origin))
 
 
 _PREFLIGHT = (

@@ -20,7 +20,11 @@ U32: Schema = {"type": "integer", "minimum": 0, "maximum": (1 << 32) - 1}
 U64: Schema = {"type": "integer", "minimum": 0, "maximum": (1 << 64) - 1}
 HEX_NUMBER: Schema = {"type": "string", "pattern": "^0x[0-9a-f]+$"}
 DECIMAL: Schema = {"type": "string", "pattern": "^[0-9]+$"}
-ADDRESS: Schema = {"type": "string", "description": "SS58 address"}
+ADDRESS: Schema = {
+    "type": "string",
+    "pattern": "^[1-9A-HJ-NP-Za-km-z]{46,50}$",
+    "description": "SS58 address",
+}
 
 SHARED: dict[str, Schema] = {}
 """Named shapes: `components/schemas` of the OpenRPC document."""

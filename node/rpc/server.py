@@ -9,6 +9,7 @@ from contextlib import suppress
 import trio
 
 from node.rpc.dispatch import Dispatcher
+from node.rpc.figures import Sessions
 from node.rpc.http import Head, HttpConnection
 from node.rpc.limits import RpcConfig
 from node.rpc.subscriptions import Backlog
@@ -30,13 +31,20 @@ class RpcServer:
         config: RpcConfig,
         health: Callable[[], tuple[int, bytes]],
     ) -> None:
-        self._dispatcher = dispatcher
+        self.dispatcher = dispatcher
+        self._guarded = dispatcher.guarded(config.hint)
         self._config = config
         self._health = health
         self._heads: dict[bytes, Head] = {}
         self._backlog = Backlog(config.limits.total_backlog_bytes)
         self._listeners: Sequence[trio.SocketListener] = ()
         self.connections = 0
+        self.sessions = Sessions()
+
+    @property
+    def subscriptions(self) -> int:
+        """How many subscriptions all connections hold."""
+        return sum(map(len, self._backlog.sessions))
 
     async def listen(self) -> tuple[str, int]:
         """Bind the port and return host and port; from now on connections queue up for `run`."""
@@ -50,12 +58,20 @@ class RpcServer:
 
     async def _serve(self, stream: trio.SocketStream) -> None:
         if self.connections >= self._config.limits.connections:
+            self.sessions.refused += 1
             await _turn_away(stream)
             return
         self.connections += 1
+        self.sessions.opened += 1
         try:
             connection = HttpConnection(
-                stream, self._dispatcher, self._config, self._health, self._heads, self._backlog
+                stream,
+                self.dispatcher,
+                self._guarded,
+                self._config,
+                self._health,
+                self._heads,
+                self._backlog,
             )
             await connection.serve()
         except* (trio.BrokenResourceError, trio.ClosedResourceError, OSError):
@@ -64,6 +80,7 @@ class RpcServer:
             _log.exception("a connection failed and was closed")
         finally:
             self.connections -= 1
+            self.sessions.closed += 1
             with trio.CancelScope(shield=True, deadline=trio.current_time() + 1):
                 await trio.aclose_forcefully(stream)
 

@@ -2,10 +2,45 @@
 
 from __future__ import annotations
 
+from node.rpc import schema
 from node.rpc.params import to_hex
 from runtime.primitives.header import Block, DigestItem, Header
 from runtime.primitives.scale import encode
 from runtime.primitives.version import RuntimeVersion
+
+HEADER = schema.shared(
+    "Header",
+    schema.record(
+        parentHash=schema.HASH,
+        number=schema.HEX_NUMBER,
+        stateRoot=schema.HASH,
+        extrinsicsRoot=schema.HASH,
+        digest=schema.record(logs=schema.array(schema.HEX)),
+    ),
+)
+BLOCK = schema.shared(
+    "SignedBlock",
+    schema.record(
+        block=schema.record(header=HEADER, extrinsics=schema.array(schema.HEX)),
+        justifications=schema.nullable(
+            schema.array(schema.array(schema.array({"type": "integer"}), 2))
+        ),
+    ),
+)
+VERSION = schema.shared(
+    "RuntimeVersion",
+    schema.record(
+        specName=schema.TEXT,
+        implName=schema.TEXT,
+        authoringVersion=schema.U32,
+        specVersion=schema.U32,
+        implVersion=schema.U32,
+        apis=schema.array({"type": "array", "items": [schema.HEX, schema.U32]}),
+        transactionVersion=schema.U32,
+        systemVersion=schema.U32,
+        stateVersion=schema.U32,
+    ),
+)
 
 
 def header_shape(header: Header) -> dict[str, object]:

@@ -3,28 +3,45 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
+from weakref import WeakSet
 
 import orjson
 import trio
 
 from node.rpc.errors import too_many_subscriptions
+from node.rpc.slices import loop_share
+
+_SEND_SECONDS = 0.00006
+"""What a small message on its way takes of the loop, the call into the system above all."""
 
 
 class Subscription:
     """One stream of notifications.
 
     Notifications made before the answer to the subscribing request is queued are kept back until
-    `activate`, so a client always learns the id first.
+    `activate`, so a client always learns the id first. `kind` is the method name of them.
     """
 
-    __slots__ = ("_early", "_on_close", "_prefix", "_send", "ident", "scope", "session")
+    __slots__ = (
+        "_active",
+        "_early",
+        "_on_close",
+        "_prefix",
+        "_send",
+        "ident",
+        "kind",
+        "scope",
+        "session",
+    )
 
     def __init__(self, session: Session, notification: str, ident: str) -> None:
         self.session = session
         self.ident = ident
+        self.kind = notification
         self.scope = trio.CancelScope()
+        self._active = trio.Event()
         self._send: Callable[[bytes], None] | None = None
         self._early: list[bytes] = []
         self._on_close: Callable[[], object] | None = None
@@ -48,9 +65,18 @@ class Subscription:
     def activate(self, send: Callable[[bytes], None]) -> None:
         """Let the notifications flow, those kept back first."""
         self._send = send
+        self._active.set()
         early, self._early = self._early, []
         for message in early:
             send(message)
+
+    async def room(self) -> None:
+        """Wait until the notifications flow and the client has read nearly all it was sent.
+
+        A stream that waits here before each piece holds no more of it than a slow client reads.
+        """
+        await self._active.wait()
+        await self.session.room()
 
     def on_close(self, call: Callable[[], object]) -> None:
         """Call `call` once when the subscription ends, whoever ends it."""
@@ -67,13 +93,27 @@ class Subscription:
 class Session:
     """The subscriptions of one connection, and the nursery in which their tasks live."""
 
-    def __init__(self, nursery: trio.Nursery, limit: int) -> None:
+    def __init__(
+        self,
+        nursery: trio.Nursery,
+        limit: int,
+        room: Callable[[], Awaitable[None]],
+        behind: Callable[[], bool],
+    ) -> None:
         self.nursery = nursery
+        self.room = room
+        self.behind = behind
         self._limit = limit
         self._open: dict[str, Subscription] = {}
+        self.batches = 0
+        self.batch_answered = trio.Event()
 
     def __len__(self) -> int:
         return len(self._open)
+
+    def count(self, kind: str) -> int:
+        """Count the open subscriptions of one kind."""
+        return sum(subscription.kind == kind for subscription in self._open.values())
 
     def open(self, notification: str) -> Subscription:
         """Begin a subscription; raises `RpcError` when the connection holds its limit."""
@@ -83,11 +123,12 @@ class Session:
         self._open[subscription.ident] = subscription
         return subscription
 
-    def close(self, ident: str) -> bool:
-        """End a subscription; says whether there was one."""
-        subscription = self._open.pop(ident, None)
-        if subscription is None:
+    def close(self, ident: str, kind: str | None = None) -> bool:
+        """End a subscription, of this kind if one is given; says whether there was one."""
+        subscription = self._open.get(ident)
+        if subscription is None or kind not in (None, subscription.kind):
             return False
+        del self._open[ident]
         subscription.end()
         return True
 
@@ -95,6 +136,15 @@ class Session:
         """End every subscription, as the connection goes."""
         for ident in list(self._open):
             self.close(ident)
+
+    def hold_batch(self) -> BatchHold:
+        """Begin to answer a batch: `answered` waits until the hold is released."""
+        return BatchHold(self)
+
+    async def answered(self) -> None:
+        """Wait until no batch is being answered: what a request began may speak only then."""
+        while self.batches:
+            await self.batch_answered.wait()
 
     def feed(self, subscription: Subscription, pump: Callable[[], Any]) -> None:
         """Run `pump` as the task behind a subscription, until it returns or is unsubscribed."""
@@ -107,20 +157,37 @@ class Session:
         self.nursery.start_soon(run)
 
 
+class BatchHold:
+    """Keeps back what a batch's requests began, until their answer is queued."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        session.batches += 1
+
+    def release(self) -> None:
+        """Let it speak."""
+        session = self._session
+        session.batches -= 1
+        if not session.batches:
+            session.batch_answered.set()
+            session.batch_answered = trio.Event()
+
+
 class Backlog:
     """The bytes that wait in the outboxes of all connections, and how many may."""
 
     def __init__(self, most: int) -> None:
         self.most = most
         self.queued = 0
+        self.sessions: WeakSet[Session] = WeakSet()
 
 
 class Outbox:
     """Bytes queued for one stream, sent joined together by one sender at a time.
 
     Past `high_water` queued bytes `settle` waits, so a client that pipelines without reading is
-    held back; past `most`, or past `high_water` while the node's whole backlog is full, the client
-    is a slow consumer and `give_up` is called.
+    held back; `room` waits long before that. Past `most`, or past `high_water` while the node's
+    whole backlog is full, the client is a slow consumer and `give_up` is called.
     """
 
     def __init__(
@@ -135,6 +202,7 @@ class Outbox:
         self._stream = stream
         self._give_up = give_up
         self._high_water = high_water
+        self._low_water = high_water // 8
         self._most = most
         self._backlog = backlog
         self._queue: list[bytes] = []
@@ -175,6 +243,7 @@ class Outbox:
                 self._queue.clear()
                 await self._stream.send_all(joined)
                 self._count(sum(map(len, self._queue)))
+                self._drained.set()
         finally:
             self._sending = False
             self._drained.set()
@@ -182,13 +251,34 @@ class Outbox:
     async def settle(self) -> None:
         """Flush, and wait until the queue is below its high-water mark."""
         await self.flush()
-        while self._queued > self._high_water:
-            self._drained = trio.Event()
+        await self._below(self._high_water)
+
+    async def room(self) -> None:
+        """Wait until little is queued; the sender task sends."""
+        await self._below(self._low_water)
+
+    def behind(self) -> bool:
+        """Tell whether the client reads so slowly that its feeds should rather end."""
+        crowded = self._backlog.queued > self._backlog.most // 2
+        return self._queued > (self._low_water if crowded else self._most // 4)
+
+    async def _below(self, mark: int) -> None:
+        while self._queued > mark:
+            if self._drained.is_set():
+                self._drained = trio.Event()
             await self._drained.wait()
 
     async def run(self) -> None:
-        """Send whatever is queued by others than the reader, until cancelled."""
+        """Send whatever is queued by others than the reader, until cancelled.
+
+        A block has all connections told at once: they send in turns, and who has to wait sends
+        more with one call.
+        """
+        share = loop_share()
         while True:
             await self._wake.wait()
+            if share.full:
+                await share.turn()
+            share.spend(_SEND_SECONDS)
             self._wake = trio.Event()
             await self.flush()

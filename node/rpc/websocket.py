@@ -17,6 +17,7 @@ from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 
 from node.rpc.dispatch import Deferred, Dispatcher
 from node.rpc.limits import RpcLimits
+from node.rpc.pace import Pace
 from node.rpc.slices import Slice
 from node.rpc.subscriptions import Backlog, Outbox, Session
 
@@ -37,10 +38,13 @@ class WebSocketConnection:
         dispatcher: Dispatcher,
         limits: RpcLimits,
         backlog: Backlog,
+        pace: Pace | None = None,
     ) -> None:
         self._stream = stream
         self._dispatcher = dispatcher
         self._limits = limits
+        self._backlog = backlog
+        self._pace = pace
         self._scope = trio.CancelScope()
         self._protocol = WSConnection(ConnectionType.SERVER)
         self._outbox = Outbox(
@@ -61,7 +65,10 @@ class WebSocketConnection:
         with self._scope:
             try:
                 async with trio.open_nursery() as nursery:
-                    self._session = Session(nursery, self._limits.subscriptions)
+                    self._session = Session(
+                        nursery, self._limits.subscriptions, self._outbox.room, self._outbox.behind
+                    )
+                    self._backlog.sessions.add(self._session)
                     nursery.start_soon(self._outbox.run)
                     nursery.start_soon(self._keep_alive)
                     await self._read(head, trailing)
@@ -85,13 +92,15 @@ class WebSocketConnection:
     async def _answer(self) -> bool:
         """Answer every message that has arrived; False once the connection is over."""
         work = Slice()
+        await work.begin()
         for event in self._protocol.events():
             if isinstance(event, TextMessage | BytesMessage):
                 if not await self._message(event):
                     return False
                 if work.over:
+                    work.end()
                     await self._outbox.settle()
-                    await work.pause()
+                    await work.begin_again()
             elif isinstance(event, Request):
                 self._outbox.put(self._protocol.send(AcceptConnection()))
             elif isinstance(event, Ping):
@@ -101,6 +110,7 @@ class WebSocketConnection:
                     self._outbox.put(self._protocol.send(event.response()))
                     await self._outbox.flush()
                 return False
+        work.end()
         await self._outbox.settle()
         return True
 
@@ -120,7 +130,7 @@ class WebSocketConnection:
         else:
             raw = event.data if isinstance(event.data, str) else bytes(event.data)
         self._size = 0
-        answer = self._dispatcher.handle(raw, self._session)
+        answer = self._dispatcher.handle(raw, self._session, self._pace)
         if isinstance(answer, bytes):
             if answer:
                 self._outbox.put(_frame(answer))
@@ -151,6 +161,8 @@ class WebSocketConnection:
             self._outbox.put(_frame(answer.body))
         for subscription in answer.opened:
             subscription.activate(self._send)
+        if answer.batch is not None:
+            answer.batch.release()
         self._outbox.wake()
 
     def _send(self, message: bytes) -> None:

@@ -10,6 +10,7 @@ f <hash>           finality proof, opaque
 c <number u32>     hash of the finalised block of that number
 e <epoch u64>      hash of the finalised block that ended that epoch
 x <extrinsic>      place of a finalised extrinsic: block hash ++ index u32 (little-endian)
+r <spec u32> <v>   rules that ran here: their version under "v", metadata under its version, u8
 o <number u32> <hash>  an executed block that is not final, with what it changes
 zs <key>, zn <hash>    a state that is being fetched, in the form of the columns s and n
 zp <epoch u64>     the proof of an epoch's end that was checked on the way to it
@@ -29,6 +30,7 @@ PROOF = b"f"
 CANONICAL = b"c"
 BOUNDARY = b"e"
 EXTRINSIC = b"x"
+RULES = b"r"
 UNFINALISED = b"o"
 STAGED = b"z"
 STAGED_STATE = b"zs"

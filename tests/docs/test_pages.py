@@ -5,12 +5,17 @@ from __future__ import annotations
 import argparse
 import ast
 import re
+import shlex
 from collections.abc import Iterator
-from importlib import import_module
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from node.cli.main import GROUP
+from node.cli.tx_parser import CallParser
+from node.cli.values_names import find_call, find_pallet
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
@@ -19,7 +24,9 @@ PAGES = sorted(
     if "build" not in path.relative_to(ROOT).parts
 )
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
+WALLET = (ROOT / "docs" / "wallet.md").read_text()
 COMMANDS = (
+    "node.cli.account",
     "node.cli.build_spec",
     "node.cli.claim",
     "node.cli.datanet",
@@ -29,8 +36,11 @@ COMMANDS = (
     "node.cli.model",
     "node.cli.node",
     "node.cli.purge_chain",
+    "node.cli.query:const",
+    "node.cli.query:query",
     "node.cli.receipt",
     "node.cli.session",
+    "node.cli.tx",
     "node.cli.validator",
 )
 ELSEWHERE = {"export-blocks", "import-blocks", "train", "worker", "COMMAND"}
@@ -67,7 +77,7 @@ def commands() -> dict[str, argparse.ArgumentParser]:
     """Build the parsers of all commands of the node."""
     subparsers = argparse.ArgumentParser().add_subparsers()
     for name in COMMANDS:
-        import_module(name).add_parser(subparsers)
+        EntryPoint("", name, GROUP).load().add_parser(subparsers)
     return subparsers.choices
 
 
@@ -95,6 +105,38 @@ def test_options_that_the_operator_reads_of_exist() -> None:
     worker = (ROOT / "inference/cli.py").read_text()
     offered |= set(_OPTION.findall(worker))
     assert set(_OPTION.findall(OPERATIONS)) - offered == set()
+
+
+def transfer() -> CallParser:
+    return CallParser("it", find_call(find_pallet("balances"), "transfer_keep_alive"))
+
+
+def wallet_options() -> set[str]:
+    """Collect the options of the commands that a wallet consists of."""
+    known = commands()
+    parsers = [known["query"], known["const"], *actions(known["account"]).values()]
+    offered = {o for p in parsers for action in p._actions for o in action.option_strings}
+    return offered | set(transfer().parser._option_string_actions)
+
+
+def test_options_of_the_wallet_are_all_told_and_all_exist() -> None:
+    told_of = set(_OPTION.findall(WALLET))
+    elsewhere = {"--keystore", "--key", "--help", "--value", "--dest"}
+    offered = {option for option in wallet_options() if option.startswith("--")}
+    assert offered - told_of - elsewhere == set()
+    assert told_of - offered - elsewhere == set()
+    for action in actions(commands()["account"]):
+        assert f"`account {action} " in WALLET or f"`account {action}`" in WALLET
+
+
+def test_calls_that_the_wallet_page_shows_can_be_made() -> None:
+    page = re.sub(r" \\\n\s*", " ", WALLET)
+    shown = re.findall(r"^openledger tx (\w+) ([\w-]+) (.+)$", page, flags=re.MULTILINE)
+    made = [(pallet, call, rest) for pallet, call, rest in shown if pallet != "transfer"]
+    assert made
+    for pallet, call, rest in made:
+        parser = CallParser("it", find_call(find_pallet(pallet), call))
+        assert parser.parse(shlex.split(rest))[0].pallet == find_pallet(pallet).NAME
 
 
 def told() -> Iterator[tuple[str, str]]:

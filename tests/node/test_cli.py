@@ -74,7 +74,7 @@ def test_what_a_person_can_mend_is_told_in_one_line(
         ["--state-pruning", "0"],
         ["--rpc-port", "65536"],
         ["--rpc-max-connections", "0"],
-        ["--rpc-methods", "safe"],
+        ["--rpc-methods", "some"],
         ["-l", "loud"],
         ["export-blocks", "file", "--state-pruning", "many"],
         ["--nonsense"],

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from node.storage.metadata import RulesRecords
 from runtime.primitives.digest import NextEpoch
 from runtime.primitives.errors import (
     BlockReason,
@@ -116,6 +117,9 @@ class TinyRuntime:
     ) -> TinyValidity:
         self._run(Overlay(state), extrinsic)
         return TinyValidity(len(extrinsic), (), (extrinsic,), 64)
+
+    def keep_records(self, records: RulesRecords) -> None:
+        """Keep nothing: these rules have no metadata."""
 
     def call_api(self, state: State, header: Header, method: str, data: bytes) -> bytes:
         raise NotImplementedError(method)

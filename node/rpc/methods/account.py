@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from node.rpc import schema
 from node.rpc.backend import Backend
 from node.rpc.dispatch import AnyMethod, Method
 from node.rpc.params import MalformedError, Param, decoder, hash32
@@ -14,6 +15,7 @@ def account_methods(backend: Backend) -> list[AnyMethod]:
     """List the methods of this group."""
 
     def next_index(who: bytes) -> int:
+        """Return the nonce of an account's next extrinsic, behind those that wait in the pool."""
         answer = backend.call_api("AccountNonceApi_account_nonce", who, None)
         nonce: int = decode(U32, answer)
         return backend.pool.next_nonce(who, nonce)
@@ -22,8 +24,9 @@ def account_methods(backend: Backend) -> list[AnyMethod]:
         Method(
             "system_accountNextIndex",
             next_index,
-            (Param("account", account),),
+            (Param("account", account, doc="SS58 address of any prefix, or 0x hex."),),
             ("account_nextIndex",),
+            result=schema.U32,
         ),
     ]
 

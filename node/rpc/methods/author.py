@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import trio
 
 from node.errors import PoolReason, PoolRefusal
 from node.pool_types import Source, StatusKind, TxStatus
+from node.rpc import schema
 from node.rpc.backend import Backend
-from node.rpc.dispatch import AnyMethod, Method, SubscribeMethod
+from node.rpc.dispatch import AnyMethod, LengthyMethod, Method, SubscribeMethod
 from node.rpc.errors import (
     ALREADY_IMPORTED,
     BAD_FORMAT,
@@ -17,13 +20,52 @@ from node.rpc.errors import (
     TEMPORARILY_BANNED,
     UNKNOWN_VALIDITY,
     RpcError,
+    response_too_big,
+    state_discarded,
 )
-from node.rpc.params import Param, hash32, hex_bytes, to_hex
+from node.rpc.kinds import Later
+from node.rpc.long_extrinsics import LONG_EXTRINSIC, check_aside
+from node.rpc.params import (
+    MalformedError,
+    Param,
+    decoder,
+    hash32,
+    hex_bytes,
+    list_of,
+    to_hex,
+)
+from node.rpc.slices import Slice
 from node.rpc.subscriptions import Subscription
+from node.rpc.work import Work
 from runtime.primitives.errors import InvalidTransaction, TransactionReason
 from runtime.primitives.hashing import blake2_256
+from runtime.state.store import MissingNode
 
-_EXTRINSIC = (Param("extrinsic", hex_bytes),)
+_EXTRINSIC = (Param("extrinsic", hex_bytes, doc="The signed extrinsic, with its length prefix."),)
+_MOST_REMOVED = 1000
+MOST_PENDING_BYTES = 16 << 20
+"""Hexadecimal digits of all extrinsics in one answer."""
+_STATUS = schema.shared(
+    "ExtrinsicStatus",
+    {
+        "oneOf": [
+            {"enum": ["future", "ready", "dropped", "invalid"]},
+            schema.record(inBlock=schema.HASH),
+            schema.record(retracted=schema.HASH),
+            schema.record(finalized=schema.HASH),
+            schema.record(usurped=schema.HASH),
+        ]
+    },
+)
+_DROP = schema.nullable(
+    schema.record(
+        ("block", "index"),
+        reason=schema.TEXT,
+        detail=schema.TEXT,
+        block=schema.HASH,
+        index=schema.U32,
+    )
+)
 
 _REFUSALS = {
     PoolReason.ALREADY_IMPORTED: (ALREADY_IMPORTED, "Transaction Already Imported"),
@@ -38,10 +80,20 @@ def author_methods(backend: Backend) -> list[AnyMethod]:
     """List the methods of this group."""
     pool = backend.pool
 
-    def submit(extrinsic: bytes) -> str:
+    def submit(extrinsic: bytes) -> str | Later:
+        """Put a signed extrinsic into the pool and return its hash, or say why it is refused."""
+        if len(extrinsic) > LONG_EXTRINSIC:
+            return Later(partial(submit_long, extrinsic))
+        return to_hex(_submit(backend, extrinsic))
+
+    async def submit_long(extrinsic: bytes) -> str:
+        await _check_aside(backend, extrinsic)
         return to_hex(_submit(backend, extrinsic))
 
     async def submit_and_watch(subscription: Subscription, extrinsic: bytes) -> None:
+        """Put a signed extrinsic into the pool and tell what becomes of it, until that is final."""
+        if len(extrinsic) > LONG_EXTRINSIC:
+            await _check_aside(backend, extrinsic)
         statuses = pool.watch(_submit(backend, extrinsic))
 
         async def pump() -> None:
@@ -52,7 +104,31 @@ def author_methods(backend: Backend) -> list[AnyMethod]:
 
         subscription.session.feed(subscription, pump)
 
+    async def pending() -> list[str]:
+        """List the extrinsics that wait in the pool, those that are ready first."""
+        found, size = [], 0
+        work = Slice()
+        for data in pool.pending():
+            size += 2 * len(data) + 5
+            if size > MOST_PENDING_BYTES:
+                raise response_too_big("the pool holds more than one answer can")
+            found.append(to_hex(data))
+            await work.pause()
+        return found
+
+    def remove(named: list[bytes]) -> list[str]:
+        """Take extrinsics out of this node's pool and refuse them for a while.
+
+        Each is named by `{"hash": …}` or `{"extrinsic": …}`; those that were there are returned.
+        Other nodes keep theirs.
+        """
+        return [to_hex(extrinsic_hash) for extrinsic_hash in named if pool.remove(extrinsic_hash)]
+
     def why_dropped(extrinsic_hash: bytes) -> object:
+        """Recall why an extrinsic is not in the pool, or in which final block it is.
+
+        Null where this node never saw it, or has forgotten.
+        """
         place = backend.chain.place(extrinsic_hash)
         if place is not None:
             block, index = place
@@ -62,17 +138,71 @@ def author_methods(backend: Backend) -> list[AnyMethod]:
         return None if drop is None else {"reason": drop.reason.name, "detail": drop.detail}
 
     return [
-        Method("author_submitExtrinsic", submit, _EXTRINSIC),
-        Method("author_pendingExtrinsics", lambda: [to_hex(data) for data in pool.pending()]),
+        Method("author_submitExtrinsic", submit, _EXTRINSIC, result=schema.HASH),
+        LengthyMethod(
+            "author_pendingExtrinsics",
+            pending,
+            result=schema.array(schema.HEX),
+            work=Work.SCAN,
+        ),
+        Method(
+            "author_removeExtrinsic",
+            remove,
+            (Param("bytesOrHash", list_of(_named, _MOST_REMOVED), doc="Which ones."),),
+            result=schema.array(schema.HASH, _MOST_REMOVED),
+            unsafe=True,
+        ),
         SubscribeMethod(
             "author_submitAndWatchExtrinsic",
             submit_and_watch,
             "author_extrinsicUpdate",
             ("author_unwatchExtrinsic",),
             _EXTRINSIC,
+            result=_STATUS,
         ),
-        Method("openledger_whyDropped", why_dropped, (Param("hash", hash32),)),
+        Method(
+            "openledger_whyDropped",
+            why_dropped,
+            (Param("hash", hash32, doc="Hash of the extrinsic."),),
+            result=_DROP,
+        ),
     ]
+
+
+@decoder(
+    {
+        "oneOf": [
+            schema.record(hash=schema.HASH),
+            schema.record(extrinsic=schema.HEX),
+            schema.HEX,
+        ]
+    }
+)
+def _named(value: object) -> bytes:
+    """Decode the hash of an extrinsic: given itself, or as the extrinsic."""
+    if isinstance(value, dict) and len(value) == 1:
+        ((form, given),) = value.items()
+        if form.lower() == "hash":
+            return hash32(given)
+        if form.lower() == "extrinsic":
+            return blake2_256(hex_bytes(given))
+    if isinstance(value, str):
+        data = hex_bytes(value)
+        return data if len(data) == 32 else blake2_256(data)
+    raise MalformedError('expected {"hash": "0x…"} or {"extrinsic": "0x…"}')
+
+
+async def _check_aside(backend: Backend, extrinsic: bytes) -> None:
+    """Check a long extrinsic in a thread before the pool does, since decoding it may take long.
+
+    Raises `RpcError`.
+    """
+    try:
+        await check_aside(backend, extrinsic)
+    except InvalidTransaction as refusal:
+        raise invalid_transaction(refusal) from None
+    except MissingNode:
+        raise state_discarded(backend.chain.best().hash) from None
 
 
 def _submit(backend: Backend, extrinsic: bytes) -> bytes:

@@ -8,6 +8,7 @@ from functools import partial
 import trio
 
 from node.blob_errors import BlobReason, BlobRefusal
+from node.rpc import schema
 from node.rpc.backend import Backend
 from node.rpc.dispatch import AnyMethod, LengthyMethod
 from node.rpc.errors import BLOB_ERROR, RpcError
@@ -18,8 +19,16 @@ MOST_CHUNK = 1 << 20
 THREADS = 8
 """Of their own: strangers must not use up those that the node itself works in."""
 
-_HASH = Param("hash", hash32)
-_OFFSET = Param("offset", unsigned)
+_HASH = Param("hash", hash32, doc="blake2b-256 of the whole blob.")
+_OFFSET = Param("offset", unsigned, doc="Bytes before the chunk.")
+_STATUS = schema.shared(
+    "BlobStatus",
+    schema.record(
+        size={**schema.U64, "description": "bytes that the chain declares"},
+        received={**schema.U64, "description": "bytes that are here, from the first one on"},
+        complete=schema.BOOLEAN,
+    ),
+)
 
 
 def blob_methods(backend: Backend) -> list[AnyMethod]:
@@ -61,9 +70,19 @@ def blob_methods(backend: Backend) -> list[AnyMethod]:
         return {"size": found.size, "received": found.received, "complete": found.complete}
 
     return [
-        LengthyMethod("openledger_blob_put", put, (_HASH, _OFFSET, Param("data", _chunk))),
-        LengthyMethod("openledger_blob_get", get, (_HASH, _OFFSET, Param("length", _length))),
-        LengthyMethod("openledger_blob_status", status, (_HASH,)),
+        LengthyMethod(
+            "openledger_blob_put",
+            put,
+            (_HASH, _OFFSET, Param("data", _chunk, doc="At most a mebibyte, in base64.")),
+            result=_STATUS,
+        ),
+        LengthyMethod(
+            "openledger_blob_get",
+            get,
+            (_HASH, _OFFSET, Param("length", _length, doc="Bytes to read, at most a mebibyte.")),
+            result=base64_bytes.schema,
+        ),
+        LengthyMethod("openledger_blob_status", status, (_HASH,), result=schema.nullable(_STATUS)),
     ]
 
 

@@ -10,6 +10,7 @@ import base64
 
 from node.client.material import MOST_ANSWER_BYTES, MOST_REQUEST_BYTES, MaterialRefusal
 from node.private_exchange import PrivateExchange
+from node.rpc import schema
 from node.rpc.dispatch import AnyMethod, LengthyMethod, Method, SubscribeMethod
 from node.rpc.errors import COMMITTEE_ERROR, RpcError
 from node.rpc.params import (
@@ -41,9 +42,22 @@ def committee_methods(exchange: PrivateExchange | None) -> list[AnyMethod]:
         answer = None if found.answer is None else base64.b64encode(found.answer).decode()
         return {"answer": answer, "peers": found.peers}
 
+    def challenge() -> str:
+        """Issue a challenge whose signature opens an inbox; it holds for a minute, and once."""
+        return to_hex(inboxes.challenges.issue())
+
+    def answer(number: str, data: bytes | None) -> bool:
+        """Take a worker's answer to a request from its inbox; false where it is not wanted."""
+        return inboxes.answer(number, data)
+
     async def inbox(
         subscription: Subscription, worker: bytes, challenge: bytes, signature: bytes
     ) -> None:
+        """Deliver the requests of drawn members to the worker whose answers they want.
+
+        The signature is the worker's over a challenge of this node. A worker has one inbox.
+        """
+
         def deliver(number: str, asked: bytes) -> None:
             subscription.notify({"id": number, "request": base64.b64encode(asked).decode()})
 
@@ -57,27 +71,42 @@ def committee_methods(exchange: PrivateExchange | None) -> list[AnyMethod]:
         LengthyMethod(
             "openledger_committeeRequest",
             request,
-            (Param("request", _at_most(MOST_REQUEST_BYTES)),),
+            (
+                Param(
+                    "request", _at_most(MOST_REQUEST_BYTES), doc="Signed by the member, in base64."
+                ),
+            ),
+            result=schema.record(
+                answer=schema.nullable(base64_bytes.schema),
+                peers={**schema.U32, "description": "how many were asked"},
+            ),
         ),
-        Method("openledger_committeeChallenge", lambda: to_hex(inboxes.challenges.issue())),
+        Method("openledger_committeeChallenge", challenge, result=schema.HEX),
         SubscribeMethod(
             "openledger_subscribeCommitteeInbox",
             inbox,
             "openledger_committeeInbox",
             ("openledger_unsubscribeCommitteeInbox",),
             (
-                Param("worker", hash32),
-                Param("challenge", hex_bytes),
-                Param("signature", hex_bytes),
+                Param("worker", hash32, doc="The worker's key."),
+                Param("challenge", hex_bytes, doc="From `openledger_committeeChallenge`."),
+                Param("signature", hex_bytes, doc="SCALE of the worker's `MultiSignature`."),
             ),
+            result=schema.record(id=schema.TEXT, request=base64_bytes.schema),
         ),
         Method(
             "openledger_committeeAnswer",
-            inboxes.answer,
+            answer,
             (
-                Param("id", text),
-                Param("answer", _at_most(MOST_ANSWER_BYTES), optional=True),
+                Param("id", text, doc="Of the request, as the inbox delivered it."),
+                Param(
+                    "answer",
+                    _at_most(MOST_ANSWER_BYTES),
+                    optional=True,
+                    doc="Sealed to the member, in base64; without it the worker has none.",
+                ),
             ),
+            result=schema.BOOLEAN,
         ),
     ]
 

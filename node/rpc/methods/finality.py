@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from consensus.core.evidence import EvidenceKind, encode_evidence
+from node.rpc import schema
 from node.rpc.backend import Backend
 from node.rpc.dispatch import AnyMethod, Method, SubscribeMethod
 from node.rpc.errors import RANGE_TOO_LARGE, RpcError
@@ -12,6 +13,30 @@ from node.rpc.subscriptions import Subscription
 
 _MOST_HEADERS = 4096
 _MOST_EPOCHS = 64
+_PROOF: schema.Schema = {
+    **schema.HEX,
+    "description": "SCALE of a certificate of finalize votes",
+}
+_HEADER: schema.Schema = {**schema.HEX, "description": "SCALE of a header"}
+_FINALITY = schema.shared(
+    "FinalityProof",
+    schema.record(
+        block=schema.HASH, number=schema.U32, proof=_PROOF, headers=schema.array(_HEADER)
+    ),
+)
+_EPOCH_END = schema.shared(
+    "EpochEnd", schema.record(epoch=schema.U32, header=_HEADER, proof=_PROOF)
+)
+_EVIDENCE = schema.shared(
+    "Evidence",
+    schema.record(
+        kind={"enum": [kind.name for kind in EvidenceKind]},
+        epoch=schema.U64,
+        view=schema.U64,
+        position={**schema.U32, "description": "of the validator in its epoch's set"},
+        evidence={**schema.HEX, "description": "SCALE of the two votes"},
+    ),
+)
 
 
 def finality_methods(backend: Backend, heads: Heads) -> list[AnyMethod]:
@@ -51,6 +76,8 @@ def finality_methods(backend: Backend, heads: Heads) -> list[AnyMethod]:
         ]
 
     async def justifications(subscription: Subscription) -> None:
+        """Tell each block that becomes final with a proof of its own, and that proof."""
+
         def tell(block_hash: bytes) -> None:
             proof = chain.justification(block_hash)
             if proof is not None:
@@ -87,13 +114,24 @@ def finality_methods(backend: Backend, heads: Heads) -> list[AnyMethod]:
         return None
 
     return [
-        Method("openledger_proveFinality", prove_finality, (Param("number", u32),)),
-        Method("openledger_proveEpochs", prove_epochs, (Param("first", u32),)),
-        Method("openledger_evidence", evidence),
+        Method(
+            "openledger_proveFinality",
+            prove_finality,
+            (Param("number", u32, doc="Of the block to prove."),),
+            result=schema.nullable(_FINALITY),
+        ),
+        Method(
+            "openledger_proveEpochs",
+            prove_epochs,
+            (Param("first", u32, doc="The first epoch whose end is to be proven."),),
+            result=schema.array(_EPOCH_END, _MOST_EPOCHS),
+        ),
+        Method("openledger_evidence", evidence, result=schema.array(_EVIDENCE)),
         SubscribeMethod(
             "openledger_subscribeJustifications",
             justifications,
             "openledger_justification",
             ("openledger_unsubscribeJustifications",),
+            result=schema.record(block=schema.HASH, proof=_PROOF),
         ),
     ]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import orjson
 
+from node.rpc import schema
 from node.rpc.backend import Backend
 from node.rpc.dispatch import AnyMethod, LengthyMethod, Method
 from node.rpc.errors import RANGE_TOO_LARGE, RpcError, response_too_big, state_discarded
+from node.rpc.kinds import Later
 from node.rpc.params import (
     MalformedError,
     Param,
@@ -20,21 +23,40 @@ from node.rpc.params import (
     to_hex,
     u32,
 )
-from node.rpc.shapes import version_shape
+from node.rpc.shapes import VERSION, version_shape
 from node.rpc.slices import Slice
+from node.rpc.work import Work
 from runtime.primitives.hashing import blake2_256
 from runtime.primitives.scale import decode
-from runtime.state.proof import prove
 from runtime.state.store import MissingNode, State
+from runtime.state.trie import lookup
 
 MOST_KEYS = 1000
-_MOST_PROVEN = 256
+MOST_PROVEN = 256
 MOST_READ_BYTES = 8 << 20
 """Values in one answer; the caller can list the same long value again and again."""
 
-_KEY = Param("key", hex_bytes)
-_AT = Param("at", hash32, optional=True)
-_KEYS = Param("keys", list_of(hex_bytes, MOST_KEYS))
+AT = Param("at", hash32, optional=True, doc="The block to read at; by default the best one.")
+_KEY = Param("key", hex_bytes, doc="The whole storage key.")
+_KEYS = Param("keys", list_of(hex_bytes, MOST_KEYS), doc="Whole storage keys.")
+_CALL = (
+    Param("method", text, doc="Such as `AccountNonceApi_account_nonce`."),
+    Param("data", hex_bytes, doc="SCALE of the arguments, one behind the other."),
+    AT,
+)
+CHANGES = schema.record(
+    block=schema.HASH,
+    changes=schema.array(
+        {
+            "type": "array",
+            "items": [schema.HEX, schema.nullable(schema.HEX)],
+            "minItems": 2,
+            "maxItems": 2,
+        }
+    ),
+)
+"""Keys with their values at a block; null where nothing is stored."""
+READ_PROOF = schema.record(at=schema.HASH, proof=schema.array(schema.HEX))
 
 
 def state_methods(backend: Backend) -> list[AnyMethod]:
@@ -42,45 +64,57 @@ def state_methods(backend: Backend) -> list[AnyMethod]:
     metadata: dict[int, orjson.Fragment] = {}
 
     def get_storage(key: bytes, at: bytes | None) -> object:
+        """Read the value under a key; null where there is none."""
         value = _read(backend, key, at)
         return None if value is None else to_hex(value)
 
     def get_storage_hash(key: bytes, at: bytes | None) -> object:
+        """Return the blake2b-256 hash of the value under a key; null where there is none."""
         value = _read(backend, key, at)
         return None if value is None else to_hex(blake2_256(value))
 
     def get_storage_size(key: bytes, at: bytes | None) -> object:
+        """Return the length of the value under a key, in bytes; null where there is none."""
         value = _read(backend, key, at)
         return None if value is None else len(value)
 
     async def get_keys_paged(
         prefix: bytes | None, count: int, start: bytes | None, at: bytes | None
     ) -> object:
+        """List the keys that begin with a prefix, in order, from behind `startKey` on."""
         block_hash = backend.at(at)
         entries = backend.state(block_hash).iterate(prefix or b"", start)
         return await _take_keys(entries, count, block_hash)
 
     async def query_storage_at(keys: list[bytes], at: bytes | None) -> object:
+        """Read many values of one block; a list of one block's changes, as for a range."""
         block_hash = backend.at(at)
         changes = await read_many(backend.state(block_hash), keys, block_hash)
         return [{"block": to_hex(block_hash), "changes": changes}]
 
-    def get_read_proof(keys: list[bytes], at: bytes | None) -> object:
-        if len(keys) > _MOST_PROVEN:
-            detail = f"at most {_MOST_PROVEN} keys per proof, got {len(keys)}"
+    async def get_read_proof(keys: list[bytes], at: bytes | None) -> object:
+        """Prove what is, or is not, under some keys: the nodes of the state's tree above them."""
+        if len(keys) > MOST_PROVEN:
+            detail = f"at most {MOST_PROVEN} keys per proof, got {len(keys)}"
             raise RpcError(RANGE_TOO_LARGE, "Too many keys", detail)
-        block_hash = backend.at(at)
-        state = backend.state(block_hash)
-        try:
-            proof = prove(state.node, state.root, keys)
-        except MissingNode:
-            raise state_discarded(block_hash) from None
-        return {"at": to_hex(block_hash), "proof": [to_hex(node) for node in proof]}
+        return await read_proof(backend, keys, at)
+
+    async def call_aside(method: str, data: bytes, at: bytes | None) -> str:
+        return to_hex(await backend.run_api(method, data, at))
 
     def call(method: str, data: bytes, at: bytes | None) -> object:
-        return to_hex(backend.call_api(method, data, at))
+        """Call a method of a runtime API on a block's state; arguments and result are SCALE.
+
+        What the call writes is dropped.
+        """
+        quick = backend.run_quick_api(method, data, at)
+        return Later(partial(call_aside, method, data, at)) if quick is None else to_hex(quick)
 
     def get_metadata(at: bytes | None) -> object:
+        """Return the runtime's metadata in version 14, which the oldest clients read.
+
+        Versions 15 and 16 come from `state_call` of `Metadata_metadata_at_version`.
+        """
         spec = backend.runtime_version(at).spec_version
         if spec not in metadata:
             blob: bytes = decode(bytes, backend.call_api("Metadata_metadata", b"", at))
@@ -88,30 +122,65 @@ def state_methods(backend: Backend) -> list[AnyMethod]:
         return metadata[spec]
 
     def get_runtime_version(at: bytes | None) -> object:
+        """Return name and version of the rules, and which runtime APIs they have."""
         return version_shape(backend.runtime_version(at))
 
     paged = (
-        Param("prefix", hex_bytes, optional=True),
-        Param("count", _page),
-        Param("startKey", hex_bytes, optional=True),
-        _AT,
+        Param("prefix", hex_bytes, optional=True, doc="What the keys begin with."),
+        Param("count", _page, doc="Most keys in the answer."),
+        Param("startKey", hex_bytes, optional=True, doc="The last key of the page before."),
+        AT,
     )
     return [
-        Method("state_getStorage", get_storage, (_KEY, _AT), ("state_getStorageAt",)),
-        Method("state_getStorageHash", get_storage_hash, (_KEY, _AT), ("state_getStorageHashAt",)),
-        Method("state_getStorageSize", get_storage_size, (_KEY, _AT), ("state_getStorageSizeAt",)),
-        LengthyMethod("state_getKeysPaged", get_keys_paged, paged, ("state_getKeysPagedAt",)),
-        LengthyMethod("state_queryStorageAt", query_storage_at, (_KEYS, _AT)),
-        Method("state_getReadProof", get_read_proof, (_KEYS, _AT)),
         Method(
-            "state_call",
-            call,
-            (Param("method", text), Param("data", hex_bytes), _AT),
-            ("state_callAt",),
+            "state_getStorage",
+            get_storage,
+            (_KEY, AT),
+            ("state_getStorageAt",),
+            result=schema.nullable(schema.HEX),
         ),
-        Method("state_getMetadata", get_metadata, (_AT,)),
         Method(
-            "state_getRuntimeVersion", get_runtime_version, (_AT,), ("chain_getRuntimeVersion",)
+            "state_getStorageHash",
+            get_storage_hash,
+            (_KEY, AT),
+            ("state_getStorageHashAt",),
+            result=schema.nullable(schema.HASH),
+        ),
+        Method(
+            "state_getStorageSize",
+            get_storage_size,
+            (_KEY, AT),
+            ("state_getStorageSizeAt",),
+            result=schema.nullable(schema.U32),
+        ),
+        LengthyMethod(
+            "state_getKeysPaged",
+            get_keys_paged,
+            paged,
+            ("state_getKeysPagedAt",),
+            result=schema.array(schema.HEX),
+        ),
+        LengthyMethod(
+            "state_queryStorageAt",
+            query_storage_at,
+            (_KEYS, AT),
+            result=schema.array(CHANGES, 1),
+        ),
+        LengthyMethod(
+            "state_getReadProof",
+            get_read_proof,
+            (_KEYS, AT),
+            result=READ_PROOF,
+            work=Work.SCAN,
+        ),
+        Method("state_call", call, _CALL, ("state_callAt",), result=schema.HEX),
+        Method("state_getMetadata", get_metadata, (AT,), result=schema.HEX),
+        Method(
+            "state_getRuntimeVersion",
+            get_runtime_version,
+            (AT,),
+            ("chain_getRuntimeVersion",),
+            result=VERSION,
         ),
     ]
 
@@ -122,6 +191,27 @@ def _read(backend: Backend, key: bytes, at: bytes | None) -> bytes | None:
         return backend.state(block_hash).get(key)
     except MissingNode:
         raise state_discarded(block_hash) from None
+
+
+async def read_proof(backend: Backend, keys: list[bytes], at: bytes | None) -> object:
+    """Collect the nodes that looking up keys reads, in slices of 2 ms."""
+    block_hash = backend.at(at)
+    state = backend.state(block_hash)
+    nodes: dict[bytes, bytes] = {}
+
+    def read(name: bytes) -> bytes:
+        if name not in nodes:
+            nodes[name] = state.node(name)
+        return nodes[name]
+
+    work = Slice()
+    try:
+        for key in keys:
+            lookup(read, state.root, key)
+            await work.pause()
+    except MissingNode:
+        raise state_discarded(block_hash) from None
+    return {"at": to_hex(block_hash), "proof": [to_hex(node) for node in nodes.values()]}
 
 
 @decoder({"type": "integer", "minimum": 0, "maximum": MOST_KEYS})

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from node.rpc.backend import Backend
 from node.rpc.dispatch import AnyMethod, SubscribeMethod
-from node.rpc.errors import SERVER_BUSY, RpcError
+from node.rpc.errors import SERVER_BUSY, RpcError, invalid_params
 from node.rpc.heads import Heads
-from node.rpc.methods.state import read_many
+from node.rpc.methods.state import CHANGES, read_many
 from node.rpc.params import Param, hex_bytes, list_of, to_hex
-from node.rpc.shapes import version_shape
+from node.rpc.shapes import VERSION, version_shape
 from node.rpc.subscriptions import Subscription
 from runtime.primitives.hashing import blake2_256
 from runtime.state.store import MissingNode
@@ -22,8 +22,14 @@ def state_subscriptions(backend: Backend, heads: Heads) -> list[AnyMethod]:
     """List the methods of this group."""
     watched = 0
 
-    async def storage(subscription: Subscription, keys: list[bytes]) -> None:
+    async def storage(subscription: Subscription, keys: list[bytes] | None) -> None:
+        """Tell the values under some keys, now and whenever one changes with the best block."""
         nonlocal watched
+        if keys is None:
+            raise invalid_params(
+                "parameter 0 (keys) is missing: a subscription to all keys is not offered; follow "
+                "the blocks and read System.Events instead"
+            )
         if watched + len(keys) > _MOST_WATCHED_BY_ALL:
             raise RpcError(SERVER_BUSY, "Server is busy", "too many keys are watched; try later")
         block_hash = heads.best.latest
@@ -43,6 +49,7 @@ def state_subscriptions(backend: Backend, heads: Heads) -> list[AnyMethod]:
             watch.look(heads.best.latest)
 
     async def version(subscription: Subscription) -> None:
+        """Tell name and version of the rules, now and when they change."""
         known = backend.runtime_version(heads.best.latest)
         subscription.notify(version_shape(known))
 
@@ -64,7 +71,15 @@ def state_subscriptions(backend: Backend, heads: Heads) -> list[AnyMethod]:
             storage,
             "state_storage",
             ("state_unsubscribeStorage",),
-            (Param("keys", list_of(hex_bytes, _MOST_WATCHED)),),
+            (
+                Param(
+                    "keys",
+                    list_of(hex_bytes, _MOST_WATCHED),
+                    optional=True,
+                    doc="Whole storage keys; there have to be some.",
+                ),
+            ),
+            result=CHANGES,
         ),
         SubscribeMethod(
             "state_subscribeRuntimeVersion",
@@ -72,6 +87,7 @@ def state_subscriptions(backend: Backend, heads: Heads) -> list[AnyMethod]:
             "state_runtimeVersion",
             ("state_unsubscribeRuntimeVersion", "chain_unsubscribeRuntimeVersion"),
             aliases=("chain_subscribeRuntimeVersion",),
+            result=VERSION,
         ),
     ]
 

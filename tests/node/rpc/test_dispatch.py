@@ -8,6 +8,8 @@ import pytest
 import trio
 
 from node.rpc.dispatch import Dispatcher, Method
+from node.rpc.errors import RpcError
+from node.rpc.kinds import Later
 from tests.node.rpc.conftest import methods_under_test
 
 
@@ -168,3 +170,42 @@ def test_two_methods_of_one_name_are_a_mistake() -> None:
     method = Method("same", lambda: None)
     with pytest.raises(ValueError, match="same"):
         Dispatcher([method, method], batch_length=1, response_bytes=1)
+
+
+def test_a_message_of_too_many_values_is_refused_before_it_is_decoded(
+    dispatcher: Dispatcher,
+) -> None:
+    many = b"[" + b"[]," * 250_000 + b"[]]"
+    refused = answer(dispatcher, many)["error"]
+    assert (refused["code"], refused["data"]) == (-32600, "more than 200000 values")
+    long = orjson.dumps(call("echo", ["0x" + "ab" * 100_000]))
+    assert "result" in orjson.loads(trio.run(settled, roomy(), long))
+
+
+def roomy() -> Dispatcher:
+    return Dispatcher(methods_under_test(), batch_length=4, response_bytes=1 << 20)
+
+
+def test_calls_and_failures_are_counted_by_method(dispatcher: Dispatcher) -> None:
+    answer(dispatcher, [call("echo", ["0x00"]), call("repeat", ["zz"]), call("later", [1])])
+    answer(dispatcher, call("nothing_like_this"))
+    counted = {name: (c.count, c.failures) for name, c in dispatcher.calls.items() if c.count}
+    assert counted == {"echo": (2, 1), "later": (1, 0), "unknown": (1, 1)}
+    assert dispatcher.calls["later"].seconds >= 0.001
+
+
+def test_a_plain_method_may_take_long_in_some_cases() -> None:
+    async def found() -> str:
+        await trio.sleep(0.001)
+        return "found"
+
+    async def refused() -> str:
+        await trio.lowlevel.checkpoint()
+        raise RpcError(4003, "Client error: nothing here")
+
+    methods = [Method("long", lambda: Later(found)), Method("bad", lambda: Later(refused))]
+    dispatcher = Dispatcher(methods, batch_length=4, response_bytes=4096)
+    answers = answer(dispatcher, [call("long"), call("bad")])
+    assert answers[0]["result"] == "found"
+    assert answers[1]["error"]["code"] == 4003
+    assert dispatcher.calls["bad"].failures == 1
