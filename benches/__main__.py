@@ -1,9 +1,9 @@
 """Run the benches one after the other.
 
-    python -m benches [gpu|consensus] [--write]
+    python -m benches [gpu|consensus|rpc] [--write]
 
-`--write` puts what they print into ``docs/measurements/<date>-<cpu|gpu|consensus>.md``; of a file
-that is there already, what stands above the line `<!-- figures -->` is kept.
+`--write` puts what they print into ``docs/measurements/<date>-<group>.md``; of a file that is there
+already, what stands above the line `<!-- figures -->` is kept.
 """
 
 from __future__ import annotations
@@ -28,7 +28,19 @@ GPU: tuple[tuple[str, ...], ...] = ()
 """Kernels bring theirs when they are there."""
 CONSENSUS = (("consensus.py",),)
 """Many minutes, of which the machine should have nothing else to do."""
-GROUPS: dict[str, tuple[tuple[str, ...], ...]] = {"cpu": CPU, "gpu": GPU, "consensus": CONSENSUS}
+RPC = (
+    ("rpc.py",),
+    ("rpc_methods.py",),
+    ("rpc_followers.py",),
+    ("rpc_clients.py", "--minutes", "10"),
+)
+"""A quarter of an hour."""
+GROUPS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "cpu": CPU,
+    "gpu": GPU,
+    "consensus": CONSENSUS,
+    "rpc": RPC,
+}
 MARK = "<!-- figures -->\n"
 
 

@@ -28,6 +28,7 @@ from wsproto.events import TextMessage
 
 from node.rpc.dispatch import Deferred, Dispatcher, Method
 from node.rpc.limits import RpcConfig
+from node.rpc.pace import Pace
 from node.rpc.server import RpcServer
 from node.rpc.subscriptions import Session
 
@@ -38,7 +39,9 @@ ANSWER = b'{"jsonrpc":"2.0","id":7,"result":"OpenLedger"}'
 class EmptyHandler(Dispatcher):
     """A dispatcher that reads nothing and always says the same."""
 
-    def handle(self, raw: bytes | str, session: Session | None) -> bytes | Deferred:
+    def handle(
+        self, raw: bytes | str, session: Session | None, pace: Pace | None = None
+    ) -> bytes | Deferred:
         """Answer with fixed bytes."""
         return ANSWER
 

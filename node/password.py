@@ -13,7 +13,7 @@ from runtime.primitives.errors import Refusal
 class PasswordReason(Enum):
     """Why there is no password."""
 
-    NO_TERMINAL = "there is no terminal to ask at; name a file with the password: --password-filename FILE"
+    NO_TERMINAL = "there is no terminal to ask at; name the password's file: --password-filename"
     UNREADABLE = "the password file cannot be read as text"
     EMPTY = "the password is empty"
     NOT_REPEATED = "the two passwords differ; try again"

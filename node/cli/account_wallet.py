@@ -19,6 +19,7 @@ from runtime.primitives.errors import Refusal
 from runtime.primitives.hashing import blake2_256
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
+_ADDRESS = re.compile(r"[1-9A-HJ-NP-Za-km-z]{46,50}")
 _PATIENCE_SECONDS = 20.0
 
 
@@ -26,6 +27,7 @@ class WalletReason(Enum):
     """Why there is no account."""
 
     UNKNOWN = "neither an address, nor 0x and 64 hex digits, nor //Path, nor a name in the wallet"
+    MISTYPED = "this looks like an address, and its checksum is wrong: a character is mistyped"
     MISSING = "the wallet has no account of this name; see `openledger account list`"
     NO_NAME = "a name has 1 to 32 of a-z, 0-9 and '-', and starts with a letter"
     EXISTS = "the wallet has an account of this name"
@@ -75,7 +77,7 @@ class Wallet:
     def account(self, text: str) -> bytes:
         """Return the account that a text means: an address, an id, a //Path, a name.
 
-        Raises WalletRefusal (UNKNOWN) or SecretError.
+        Raises WalletRefusal (UNKNOWN, MISTYPED) or SecretError.
         """
         found = address_or_id(text)
         if found is not None:
@@ -84,7 +86,8 @@ class Wallet:
             return from_uri(text).account_id
         entry = self.find(text) if _NAME.fullmatch(text) else None
         if entry is None:
-            raise WalletRefusal(WalletReason.UNKNOWN, repr(text))
+            like = _ADDRESS.fullmatch(text)
+            raise WalletRefusal(WalletReason.MISTYPED if like else WalletReason.UNKNOWN, repr(text))
         return entry.account_id
 
     def signer(self, text: str) -> KeyPair:

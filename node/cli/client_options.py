@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from node.cli.account_wallet import add_wallet_options, chosen_wallet
 from node.cli.amounts import amount_argument
 from node.cli.arguments import node_argument
 from node.client.signing import KeyPair, from_uri
@@ -47,16 +48,24 @@ def add_key_options(parser: argparse.ArgumentParser, whose: str) -> None:
     source.add_argument(
         "--keystore", type=Path, metavar="FOLDER", help=f"keystore with the key of {whose}"
     )
+    source.add_argument(
+        "--from", dest="sender", metavar="NAME", help=f"{whose}, by its name in your wallet"
+    )
     parser.add_argument(
         "--key", default="account", metavar="PURPOSE", help="which key of the keystore (account)"
     )
-    parser.add_argument("--password-filename", type=Path, metavar="FILE")
+    add_wallet_options(parser)
 
 
 def chosen_key(arguments: argparse.Namespace) -> KeyPair:
-    """Return the key pair; raises SecretError, KeystoreError, PasswordError or NodeError."""
+    """Return the key pair.
+
+    Raises SecretError, WalletRefusal, KeystoreError, PasswordError or NodeError.
+    """
     if arguments.suri is not None:
         return from_uri(arguments.suri)
+    if arguments.sender is not None:
+        return chosen_wallet(arguments).signer(arguments.sender)
     folder: Path = arguments.keystore
     if not folder.is_dir():
         raise NodeError(f"there is no keystore at {folder}; make one with `openledger key insert`")

@@ -18,6 +18,7 @@ from node.cli.account_facts import (
     show,
 )
 from node.cli.options import add_chain_options, chosen_base_path, chosen_spec
+from node.cli.secret_input import read_secret
 from node.client.signing import Scheme, from_uri, generate
 from node.errors import NodeError
 from node.keystore import Keystore

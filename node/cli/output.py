@@ -47,7 +47,9 @@ class Output:
             return
         width = max(map(len, facts), default=0) + 1
         for name, value in facts.items():
-            sys.stdout.write(f"{name + ':':<{width}} {_text(value)}\n")
+            lines = _lines(value)
+            for number, line in enumerate(lines):
+                sys.stdout.write(f"{'' if number else name + ':':<{width}} {line}\n")
 
     def rows(self, title: str, rows: Sequence[Mapping[str, Fact]]) -> None:
         """Print things of a kind, one per line."""
@@ -103,6 +105,13 @@ def _plain(value: Fact) -> object:
             return {name: _plain(item) for name, item in value.items()}
         case _:
             return value
+
+
+def _lines(value: Fact) -> list[str]:
+    """Write a value in one line, but things of a kind one below the other."""
+    if isinstance(value, list) and any(isinstance(item, dict) for item in value):
+        return [_text(item) for item in value]
+    return [_text(value)]
 
 
 def _text(value: Fact) -> str:

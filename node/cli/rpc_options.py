@@ -17,11 +17,16 @@ def add_rpc_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--rpc-port", type=port, default=9944, metavar="PORT", help="JSON-RPC (9944)")
     add("--rpc-external", action="store_true", help="listen for JSON-RPC on all interfaces")
-    add("--rpc-cors", default="*", metavar="ORIGINS", help="web origins, by commas; all (*)")
+    add(
+        "--rpc-cors",
+        type=origins,
+        default=("*",),
+        metavar="ORIGINS",
+        help="web origins that may connect, by commas, such as https://app.example; or all (all)",
+    )
     add(
         "--rpc-methods",
-        type=RpcMethods,
-        choices=tuple(RpcMethods),
+        type=rpc_methods,
         default=RpcMethods.AUTO,
         metavar="auto|safe|unsafe",
         help="unsafe methods: for programs on this machine if it listens on loopback only (auto), "
@@ -49,7 +54,7 @@ def chosen_rpc(arguments: argparse.Namespace) -> RpcConfig:
     return RpcConfig(
         host=ANYWHERE if arguments.rpc_external else LOOPBACK,
         port=arguments.rpc_port,
-        origins=tuple(arguments.rpc_cors.split(",")),
+        origins=arguments.rpc_cors,
         methods=arguments.rpc_methods,
         limits=RpcLimits(
             request_bytes=arguments.rpc_max_request_size * MIB,
@@ -60,6 +65,27 @@ def chosen_rpc(arguments: argparse.Namespace) -> RpcConfig:
             calls_per_minute=arguments.rpc_rate_limit,
         ),
     )
+
+
+def rpc_methods(text: str) -> RpcMethods:
+    """Read who may call unsafe methods."""
+    try:
+        return RpcMethods(text)
+    except ValueError:
+        known = ", ".join(method.value for method in RpcMethods)
+        raise argparse.ArgumentTypeError(f"{text!r} is none of {known}") from None
+
+
+def origins(text: str) -> tuple[str, ...]:
+    """Read web origins; `all`, and as well `*`, stand for every one."""
+    found = tuple("*" if part == "all" else part.rstrip("/") for part in text.split(","))
+    for origin in found:
+        scheme, _, host = origin.partition("://")
+        if origin not in ("*", "null") and not (scheme and host):
+            raise argparse.ArgumentTypeError(
+                f"{origin!r} is no origin such as https://app.example, nor all"
+            )
+    return found
 
 
 def count(text: str) -> int:

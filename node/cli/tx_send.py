@@ -108,7 +108,8 @@ class Sending:
         failure = done.failure()
         if failure is not None:
             raise CallFailed(f"{failure.pallet}.{failure.error}: {' '.join(failure.text.split())}")
-        self._say(f"succeeded in block {number}, extrinsic {done.index}, 0x{done.extrinsic_hash.hex()}")
+        digest = done.extrinsic_hash.hex()
+        self._say(f"succeeded in block {number}, extrinsic {done.index}, 0x{digest}")
 
     def _progress(self, status: str, block: str | None) -> None:
         said = _SAID.get(status, status)

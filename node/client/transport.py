@@ -12,6 +12,7 @@ import orjson
 import trio
 from trio_websocket import (
     ConnectionClosed,
+    ConnectionRejected,
     HandshakeError,
     WebSocketConnection,
     wrap_client_stream,
@@ -178,7 +179,7 @@ class WebSocketTransport:
                     self._connected.set()
                     await self._listen(socket)
             except* _BREAKS as broken:
-                self._failure = _innermost(broken)
+                self._failure = _told(_innermost(broken))
             finally:
                 self._drop()
             await trio.sleep(pause)
@@ -216,6 +217,13 @@ class WebSocketTransport:
         for channel in self._subscriptions.values():
             channel.close()
         self._subscriptions.clear()
+
+
+def _told(failure: BaseException) -> BaseException:
+    """Put into words what the library tells as a tuple."""
+    if isinstance(failure, ConnectionRejected):
+        return ConnectionError(f"HTTP status {failure.status_code} instead of a WebSocket")
+    return failure
 
 
 @asynccontextmanager

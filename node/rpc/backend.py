@@ -21,7 +21,7 @@ from node.rpc.errors import (
     unknown_block,
 )
 from node.rpc.peer_view import NoPeers, Peer, PeerView
-from node.rpc.slices import SLICE_SECONDS
+from node.rpc.slow_calls import SlowCalls
 from node.rpc.work import AllTurns, Work, all_turns
 from node.runtime_interface import RuntimeInterface
 from runtime.frame.runtime_api import ApiArgumentError, OtherRules, UnknownApi
@@ -46,8 +46,6 @@ LONG_ARGUMENTS = 4096
 """Bytes of arguments from which on a runtime call counts as long."""
 EXECUTING = ("DryRunApi_", "Core_execute", "BlockBuilder_")
 """Runtime calls that execute extrinsics."""
-SLOW_FOR_SECONDS = 600.0
-MOST_SLOW_APIS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +80,7 @@ class Backend:
     keys: NodeKeys | None = None
     notes: Notes | None = None
     turns: AllTurns = field(default_factory=all_turns)
-    slow_apis: dict[str, float] = field(default_factory=dict)
-    """Until when a method of the runtime's APIs counts as slow (trio's clock)."""
+    slow_apis: SlowCalls = field(default_factory=SlowCalls)
 
     def at(self, block_hash: bytes | None) -> bytes:
         """Name the block to read at: the given one, or the best."""
@@ -160,7 +157,7 @@ class Backend:
         return (
             len(data) > LONG_ARGUMENTS
             or method.startswith(EXECUTING)
-            or self.slow_apis.get(method, 0.0) > trio.current_time()
+            or self.slow_apis.slow(method, trio.current_time())
         )
 
     def _timed(self, call: Callable[[], bytes], method: str) -> bytes:
@@ -168,13 +165,7 @@ class Backend:
         try:
             return call()
         finally:
-            self._note_duration(method, thread_time() - begun)
-
-    def _note_duration(self, method: str, seconds: float) -> None:
-        if seconds > SLICE_SECONDS:
-            if len(self.slow_apis) >= MOST_SLOW_APIS:
-                self.slow_apis.clear()
-            self.slow_apis[method] = trio.current_time() + SLOW_FOR_SECONDS
+            self.slow_apis.note(method, thread_time() - begun, trio.current_time())
 
     def runtime_version(self, block_hash: bytes | None) -> RuntimeVersion:
         """Read the version of the rules behind a block."""

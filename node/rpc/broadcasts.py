@@ -107,7 +107,7 @@ class Broadcasts:
         return session.close(ident, KIND)
 
     def _of(self, session: Session) -> list[_Broadcast]:
-        return [b for b in self._all.values() if b.subscription.session is session]
+        return [self._all[ident] for ident in session.idents(KIND) if ident in self._all]
 
     def _forget_ended(self, session: Session) -> None:
         ended = [b for b in self._of(session) if b.ended]

@@ -8,7 +8,9 @@ needs one.
 from __future__ import annotations
 
 import copy
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from dataclasses import replace
+from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -68,7 +70,14 @@ class Answer(NamedTuple):
 
 Deferred = Coroutine[Any, Any, Answer]
 
-_UNSUBSCRIBE_PARAM = (Param("subscription", Decoder(lambda value: value, ANY)),)
+RPC_METHODS = Method(
+    "rpc_methods",
+    dict,
+    doc="List the names of all methods, aliases and methods that end subscriptions included.",
+    result=record(methods=array(TEXT)),
+)
+"""What every dispatcher adds to its methods, with its own list."""
+
 _UNKNOWN = "unknown"
 """Under this name the calls of methods that there are not are counted."""
 
@@ -85,7 +94,6 @@ class Dispatcher:
         turns: AllTurns | None = None,
     ) -> None:
         self._table: dict[str, AnyMethod] = {}
-        self._unsubscribes: set[str] = set()
         self.turns = all_turns() if turns is None else turns
         self.calls: dict[str, Calls] = {_UNKNOWN: Calls()}
         """By the first name of each method."""
@@ -93,22 +101,22 @@ class Dispatcher:
         self._refusal = ""
         self._batch_length = batch_length
         self._response_bytes = response_bytes
-        for method in methods:
-            for name in (method.name, *method.aliases):
-                self._add(name, method)
+        for method in (*methods, replace(RPC_METHODS, call=lambda: {"methods": self.names()})):
+            self._add(method)
             if isinstance(method, SubscribeMethod):
-                self._unsubscribes.update(method.unsubscribe)
-        self._add("rpc_methods", _list_of(self))
+                for name in method.unsubscribe:
+                    self._add(_ending(name, method.notification))
 
-    def _add(self, name: str, method: AnyMethod) -> None:
-        if name in self._table:
-            raise ValueError(f"two methods are named {name}")
-        self._table[name] = method
-        self.calls.setdefault(method.name, Calls())
+    def _add(self, method: AnyMethod) -> None:
+        for name in (method.name, *method.aliases):
+            if name in self._table:
+                raise ValueError(f"two methods are named {name}")
+            self._table[name] = method
+        self.calls[method.name] = Calls()
 
     def names(self) -> list[str]:
         """List every name that is served, sorted."""
-        return sorted({*self._table, *self._unsubscribes})
+        return sorted(self._table)
 
     def guarded(self, hint: str) -> Dispatcher:
         """Return the same dispatcher for strangers: unsafe methods are refused with this hint.
@@ -140,10 +148,14 @@ class Dispatcher:
         return failure(b"null", invalid_request("a request is an object or an array of objects"))
 
     def _request(self, request: dict[str, Any], session: Session | None) -> bytes | Deferred:
+        """Answer a request; methods that wait and those that do not are counted in one place each.
+
+        The other place is `_deferred`.
+        """
         name = request.get("method")
         method = self._table.get(name) if type(name) is str else None
-        if type(method) is not Method or request.get("jsonrpc") != "2.0" or "id" not in request:
-            return self._unusual(request, method, session)
+        if method is None or request.get("jsonrpc") != "2.0" or "id" not in request:
+            return self._unserved(request)
         try:
             ident = encode_id(request["id"])
         except RpcError as refusal:
@@ -153,10 +165,17 @@ class Dispatcher:
         calls.count += 1
         begun = perf_counter()
         try:
-            values = decode_params(method.params, given) if given or method.params else ()
-            result = method.call(*values)
-            if type(result) is Later:
-                return self._later(ident, method, result)
+            if isinstance(method, Method):
+                values = decode_params(method.params, given) if given or method.params else ()
+                result = method.call(*values)
+                if type(result) is Later:
+                    return self._deferred(ident, method, partial(self._later, ident, result))
+            elif isinstance(method, SessionMethod):
+                on = _connected(session, method.name)
+                result = method.call(on, *decode_params(method.params, given))
+            else:
+                work = partial(self._work, ident, method, given, session)
+                return self._deferred(ident, method, work)
             return self._success(ident, result)
         except RpcError as refusal:
             calls.failures += 1
@@ -167,11 +186,14 @@ class Dispatcher:
         finally:
             calls.seconds += perf_counter() - begun
 
-    async def _later(self, ident: bytes, method: Method, later: Later) -> Answer:
+    async def _deferred(
+        self, ident: bytes, method: AnyMethod, work: Callable[[], Coroutine[Any, Any, Answer]]
+    ) -> Answer:
+        """Answer a counted request that waits."""
         calls = self.calls[method.name]
         begun = perf_counter()
         try:
-            return Answer(self._success(ident, await later.call()))
+            return await work()
         except RpcError as refusal:
             calls.failures += 1
             return Answer(failure(ident, refusal))
@@ -181,10 +203,8 @@ class Dispatcher:
         finally:
             calls.seconds += perf_counter() - begun
 
-    def _unusual(
-        self, request: dict[str, Any], method: AnyMethod | None, session: Session | None
-    ) -> bytes | Deferred:
-        """Answer everything that is not a call of a plain method."""
+    def _unserved(self, request: dict[str, Any]) -> bytes:
+        """Answer what is no request, wants no answer, or calls no method that is served."""
         try:
             ident = encode_id(request.get("id"))
         except RpcError as refusal:
@@ -194,67 +214,29 @@ class Dispatcher:
             return failure(ident, invalid_request('"jsonrpc" must be "2.0" and "method" a string'))
         if "id" not in request:
             return b""
-        if name in self._unsubscribes:
-            return self._unsubscribe(name, ident, request.get("params"), session)
-        if method is None:
-            return self._unserved(name, ident)
-        if isinstance(method, SessionMethod):
-            return self._of_session(ident, method, request.get("params"), session)
-        return self._deferred(ident, method, request.get("params"), session)
-
-    def _unserved(self, name: str, ident: bytes) -> bytes:
         calls = self.calls[_UNKNOWN]
         calls.count += 1
         calls.failures += 1
         refused = name in self._refused
         return failure(ident, unsafe_method(self._refusal) if refused else method_not_found())
 
-    def _of_session(
-        self, ident: bytes, method: SessionMethod, given: object, session: Session | None
-    ) -> bytes:
-        calls = self.calls[method.name]
-        calls.count += 1
-        begun = perf_counter()
-        try:
-            if session is None:
-                raise needs_websocket(method.name)
-            return self._success(ident, method.call(session, *decode_params(method.params, given)))
-        except RpcError as refusal:
-            calls.failures += 1
-            return failure(ident, refusal)
-        except Exception:
-            calls.failures += 1
-            return fault(ident, method.name)
-        finally:
-            calls.seconds += perf_counter() - begun
+    async def _later(self, ident: bytes, later: Later) -> Answer:
+        return Answer(self._success(ident, await later.call()))
 
-    async def _deferred(
-        self, ident: bytes, method: AnyMethod, given: object, session: Session | None
+    async def _work(
+        self,
+        ident: bytes,
+        method: LengthyMethod | SubscribeMethod,
+        given: object,
+        session: Session | None,
     ) -> Answer:
-        calls = self.calls[method.name]
-        calls.count += 1
-        begun = perf_counter()
-        try:
-            values = decode_params(method.params, given)
-            if method.work is None:
-                return await self._answer(ident, method, values, session)
-            async with self.turns[method.work].turn():
-                return await self._answer(ident, method, values, session)
-        except RpcError as refusal:
-            calls.failures += 1
-            return Answer(failure(ident, refusal))
-        except Exception:
-            calls.failures += 1
-            return Answer(fault(ident, method.name))
-        finally:
-            calls.seconds += perf_counter() - begun
-
-    async def _answer(
-        self, ident: bytes, method: AnyMethod, values: Sequence[Any], session: Session | None
-    ) -> Answer:
+        values = decode_params(method.params, given)
         if isinstance(method, SubscribeMethod):
             return await self._subscribe(ident, method, values, session)
-        return Answer(self._success(ident, await method.call(*values)))
+        if method.work is None:
+            return Answer(self._success(ident, await method.call(*values)))
+        async with self.turns[method.work].turn():
+            return Answer(self._success(ident, await method.call(*values)))
 
     def _batch(self, requests: list[Any], session: Session | None) -> bytes | Deferred:
         if not requests:
@@ -287,7 +269,7 @@ class Dispatcher:
             size += len(answer)
             if size > self._response_bytes:
                 for subscription in opened:
-                    subscription.session.close(subscription.ident)
+                    subscription.discard()
                 refusal = response_too_big("ask for less in one batch")
                 return Answer(failure(b"null", refusal), (), held)
             await work.pause()
@@ -300,27 +282,13 @@ class Dispatcher:
         values: Sequence[Any],
         session: Session | None,
     ) -> Answer:
-        if session is None:
-            raise needs_websocket(method.name)
-        subscription = session.open(method.notification)
+        subscription = _connected(session, method.name).open(method.notification)
         try:
             await method.call(subscription, *values)
         except BaseException:
-            session.close(subscription.ident)
+            subscription.discard()
             raise
         return Answer(self._success(ident, subscription.ident), (subscription,))
-
-    def _unsubscribe(
-        self, name: str, ident: bytes, given: object, session: Session | None
-    ) -> bytes:
-        try:
-            if session is None:
-                raise needs_websocket(name)
-            (subscription,) = decode_params(_UNSUBSCRIBE_PARAM, given)
-            closed = isinstance(subscription, str) and session.close(subscription)
-            return self._success(ident, closed)
-        except RpcError as refusal:
-            return failure(ident, refusal)
 
     def _success(self, ident: bytes, result: object) -> bytes:
         encoded = orjson.dumps(result)
@@ -329,12 +297,19 @@ class Dispatcher:
         return success(ident, encoded)
 
 
-def _list_of(dispatcher: Dispatcher) -> Method:
-    def listed() -> object:
-        """List the names of all methods, aliases and methods that end subscriptions included."""
-        return {"methods": dispatcher.names()}
+def _connected(session: Session | None, name: str) -> Session:
+    if session is None:
+        raise needs_websocket(name)
+    return session
 
-    return Method("rpc_methods", listed, result=record(methods=array(TEXT)))
+
+def _ending(name: str, kind: str) -> SessionMethod:
+    """Make the method that ends subscriptions of a kind."""
+
+    def end(session: Session, subscription: object) -> bool:
+        return isinstance(subscription, str) and session.close(subscription, kind)
+
+    return SessionMethod(name, end, (Param("subscription", Decoder(lambda value: value, ANY)),))
 
 
 __all__ = [

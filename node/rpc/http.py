@@ -7,18 +7,20 @@ request, so judged heads are remembered by their bytes and a repeated one costs 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+from math import inf
 
 import h11
+import orjson
 import trio
 
-from node.rpc.dispatch import Dispatcher
-from node.rpc.errors import OVERSIZED_REQUEST, RpcError
+from node.rpc.dispatch import Deferred, Dispatcher
+from node.rpc.envelopes import failure, id_of
+from node.rpc.errors import OVERSIZED_REQUEST, RpcError, server_busy
+from node.rpc.http_head import Head, classify, refused
 from node.rpc.limits import RpcConfig
+from node.rpc.outbox import Backlog
 from node.rpc.pace import Pace
 from node.rpc.slices import Slice
-from node.rpc.subscriptions import Backlog
 from node.rpc.websocket import WebSocketConnection
 from node.rpc.work import CLIENT
 
@@ -26,24 +28,6 @@ _READ = 65536
 _LINGER = 1.0
 _REMEMBERED = 512
 _REMEMBERED_BYTES = 2048
-
-Kind = Literal["rpc", "health", "preflight", "upgrade", "refused"]
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """What one request head asks for; `length` is None for a chunked body.
-
-    trusted: whoever sent it may call unsafe methods.
-    """
-
-    kind: Kind
-    length: int | None
-    keep_alive: bool
-    cors: bytes
-    expects_continue: bool = False
-    trusted: bool = False
-    refusal: tuple[int, str] = (400, "")
 
 
 class HttpConnection:
@@ -91,17 +75,16 @@ class HttpConnection:
                 self._scope.deadline = trio.current_time() + self._limits.request_seconds
                 head = self._heads.get(raw) or self._judge(raw)
                 if head.kind == "upgrade":
-                    self._scope.deadline = float("inf")
+                    self._scope.deadline = inf
                     upgrade = raw
                     break
                 try:
-                    await self._respond(raw, head)
+                    goes_on = await self._respond(raw, head)
                 except h11.RemoteProtocolError as fault:
                     text = f"malformed request: {fault}\n".encode("ascii", "backslashreplace")
                     self._say(400, text, "text/plain", keep_alive=False, cors=head.cors)
-                    await self._part()
-                    return
-                if not head.keep_alive:
+                    goes_on = False
+                if not goes_on:
                     await self._part()
                     return
         if upgrade is not None and head is not None:
@@ -130,15 +113,15 @@ class HttpConnection:
     def _judge(self, raw: bytes) -> Head:
         """Parse a head that was not seen before, and remember it if it is small."""
         if len(raw) > self._limits.head_bytes:
-            return _refused(431, "the request head is too big")
+            return refused(431, "the request head is too big")
         connection = h11.Connection(h11.SERVER, max_incomplete_event_size=self._limits.head_bytes)
         try:
             connection.receive_data(raw)
             request = connection.next_event()
         except h11.RemoteProtocolError as fault:
-            return _refused(fault.error_status_hint, f"malformed request: {fault}")
+            return refused(fault.error_status_hint, f"malformed request: {fault}")
         if not isinstance(request, h11.Request):
-            return _refused(400, "malformed request")
+            return refused(400, "malformed request")
         head = classify(request, self._config)
         if len(raw) <= _REMEMBERED_BYTES and head.kind != "upgrade":
             if len(self._heads) >= _REMEMBERED:
@@ -146,18 +129,17 @@ class HttpConnection:
             self._heads[raw] = head
         return head
 
-    async def _respond(self, raw: bytes, head: Head) -> None:
+    async def _respond(self, raw: bytes, head: Head) -> bool:
+        """Answer a request; says whether another one may follow."""
         if head.kind == "refused":
             status, text = head.refusal
             self._say(status, text.encode() + b"\n", "text/plain", keep_alive=False, cors=head.cors)
-            return
+            return False
         body = await self._body(raw, head)
         if body is None:
             self._too_big(head)
-            await self._part()
-            self._scope.cancel()
-            await trio.lowlevel.checkpoint()
-        elif head.kind == "rpc":
+            return False
+        if head.kind == "rpc":
             await self._rpc(body, head)
         elif head.kind == "health":
             status, report = self._health()
@@ -166,15 +148,16 @@ class HttpConnection:
             )
         else:
             self._say(204, b"", "text/plain", keep_alive=head.keep_alive, cors=head.cors)
+        return head.keep_alive
 
     async def _body(self, raw: bytes, head: Head) -> bytes | None:
         """Read the body; None when it is above the limit."""
+        if head.length is not None and head.length > self._limits.request_bytes:
+            return None
+        if head.expects_continue and len(self._buffer) < (head.length or 1):
+            self._out.append(b"HTTP/1.1 100 Continue\r\n\r\n")
         if head.length is None:
             return await self._chunked(raw)
-        if head.length > self._limits.request_bytes:
-            return None
-        if head.expects_continue and len(self._buffer) < head.length:
-            self._out.append(b"HTTP/1.1 100 Continue\r\n\r\n")
         while len(self._buffer) < head.length:
             await self._flush()
             data = await self._stream.receive_some(_READ)
@@ -190,8 +173,9 @@ class HttpConnection:
         connection = h11.Connection(h11.SERVER, max_incomplete_event_size=self._limits.head_bytes)
         connection.receive_data(raw)
         connection.next_event()
-        connection.receive_data(bytes(self._buffer))
-        self._buffer.clear()
+        if self._buffer:  # no bytes would be the end of the stream
+            connection.receive_data(bytes(self._buffer))
+            self._buffer.clear()
         body = bytearray()
         work = Slice()
         while True:
@@ -217,14 +201,30 @@ class HttpConnection:
     async def _rpc(self, body: bytes, head: Head) -> None:
         answer = self._served(head).handle(body, None, self._pace)
         if not isinstance(answer, bytes):
-            await self._flush()
-            answer = (await answer).body
+            answer = await self._wait_for(answer, body)
         self._out.append(
             b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n%bcontent-length: %d\r\n\r\n%b"
             % (head.cors if head.keep_alive else head.cors + _CLOSE, len(answer), answer)
         )
         if len(self._out) >= 64 or len(answer) > _READ:
             await self._flush()
+
+    async def _wait_for(self, deferred: Deferred, request: bytes) -> bytes:
+        """Answer a request that waits, after the limit that there was no time for it."""
+        try:
+            await self._flush()
+        except BaseException:
+            deferred.close()
+            raise
+        seconds = self._limits.request_seconds
+        self._scope.deadline = inf
+        with trio.move_on_after(seconds) as patience:
+            answer = (await deferred).body
+        if patience.cancelled_caught:
+            refusal = server_busy(f"no answer within {seconds:g} seconds over HTTP")
+            answer = failure(id_of(orjson.loads(request)), refusal)
+        self._scope.deadline = trio.current_time() + seconds
+        return answer
 
     def _too_big(self, head: Head) -> None:
         limit = self._limits.request_bytes
@@ -277,48 +277,3 @@ _PHRASES = {
     501: b"Not Implemented",
     503: b"Service Unavailable",
 }
-
-
-def classify(request: h11.Request, config: RpcConfig) -> Head:
-    """Decide what a parsed request head asks for, and whether it may."""
-    headers = dict(request.headers)
-    origin = headers[b"origin"].decode("latin-1") if b"origin" in headers else None
-    if not config.admits(origin):
-        return _refused(403, f"origin {origin} is not admitted; see --rpc-cors")
-    cors = b"" if origin is None else _cors(config, headers[b"origin"])
-    tokens = {token.strip().lower() for token in headers.get(b"connection", b"").split(b",")}
-    keep_alive = request.http_version >= b"1.1" and b"close" not in tokens
-    length: int | None = int(headers.get(b"content-length", b"0"))
-    if b"transfer-encoding" in headers:
-        length = None
-    if b"upgrade" in tokens and headers.get(b"upgrade", b"").lower() == b"websocket":
-        return Head("upgrade", 0, True, cors, trusted=config.trusts(origin))
-    path = request.target.split(b"?", 1)[0]
-    if request.method == b"GET" and path == b"/health":
-        return Head("health", length, keep_alive, cors)
-    if request.method == b"OPTIONS":
-        return Head("preflight", length, keep_alive, cors + _PREFLIGHT)
-    if request.method != b"POST":
-        return _refused(405, "send JSON-RPC with POST or over a WebSocket; see also GET /health")
-    media = headers.get(b"content-type", b"").split(b";", 1)[0].strip().lower()
-    if media != b"application/json":
-        return _refused(415, "send JSON-RPC as content-type application/json")
-    expects = headers.get(b"expect", b"").lower() == b"100-continue"
-    return Head("rpc", length, keep_alive, cors, expects, config.trusts(origin))
-
-
-_PREFLIGHT = (
-    b"access-control-allow-methods: GET, POST, OPTIONS\r\n"
-    b"access-control-allow-headers: content-type\r\n"
-    b"access-control-max-age: 86400\r\n"
-)
-
-
-def _cors(config: RpcConfig, origin: bytes) -> bytes:
-    if "*" in config.origins:
-        return b"access-control-allow-origin: *\r\n"
-    return b"access-control-allow-origin: %b\r\nvary: origin\r\n" % origin
-
-
-def _refused(status: int, text: str) -> Head:
-    return Head("refused", 0, keep_alive=False, cors=b"", refusal=(status, text))

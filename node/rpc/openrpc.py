@@ -13,7 +13,7 @@ from typing import Any
 
 from node.rpc import errors, schema
 from node.rpc.chain_head import errors as chain_head
-from node.rpc.kinds import AnyMethod, LengthyMethod, SubscribeMethod
+from node.rpc.kinds import AnyMethod, LengthyMethod, SessionMethod, SubscribeMethod
 from node.rpc.params import Param
 
 VERSION = "1.3.2"
@@ -102,6 +102,8 @@ OF_METHODS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("state_queryStorage", ("InvalidBlockRange",)),
     ("state_getReadProof", ("RangeTooLarge",)),
     ("state_", _READS),
+    ("state_subscribeStorage", ("ServerBusy",)),
+    ("archive_v1_storage", ("ServerBusy",)),
     ("childstate_", _READS),
     ("payment_", _READS),
     ("chainHead_v1_follow", ("TooManyFollows",)),
@@ -262,8 +264,10 @@ def errors_of(method: AnyMethod) -> list[str]:
         found += _READS
     if isinstance(method, LengthyMethod) and not method.name.startswith(_UNQUEUED):
         found.append("ServerBusy")
+    if isinstance(method, SubscribeMethod | SessionMethod):
+        found.append("NeedsWebSocket")
     if isinstance(method, SubscribeMethod):
-        found += ["NeedsWebSocket", "TooManySubscriptions"]
+        found.append("TooManySubscriptions")
     if method.unsafe:
         found.append("Unsafe")
     for beginning, names in OF_METHODS:

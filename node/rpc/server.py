@@ -10,9 +10,10 @@ import trio
 
 from node.rpc.dispatch import Dispatcher
 from node.rpc.figures import Sessions
-from node.rpc.http import Head, HttpConnection
+from node.rpc.http import HttpConnection
+from node.rpc.http_head import Head
 from node.rpc.limits import RpcConfig
-from node.rpc.subscriptions import Backlog
+from node.rpc.outbox import Backlog
 
 _log = logging.getLogger("openledger.rpc")
 

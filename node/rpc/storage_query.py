@@ -12,6 +12,8 @@ from runtime.primitives.hashing import blake2_256
 from runtime.state.merkle_value import closest_descendant_merkle_value
 from runtime.state.store import State
 
+OVERHEAD = 256
+"""Bytes that a decoded question takes beside its key."""
 MOST_QUERIES = 2048
 MOST_QUERY_BYTES = 1 << 20
 """Keys of one request together."""
@@ -82,6 +84,11 @@ def _query(item: object) -> Query:
     if after is not None and not kind.descends:
         raise MalformedError("paginationStartKey goes with descendantsValues, descendantsHashes")
     return Query(hex_bytes(item.get("key")), kind, None if after is None else hex_bytes(after))
+
+
+def weight(queries: Sequence[Query]) -> int:
+    """Estimate the bytes that questions hold."""
+    return sum(OVERHEAD + len(query.key) + len(query.after or b"") for query in queries)
 
 
 def results(state: State, queries: Sequence[Query]) -> Iterator[dict[str, str] | None]:

@@ -1,8 +1,7 @@
 """Streams of storage items: as fast as the client reads, and never long on the event loop.
 
 Of one connection a few streams are at work and the others wait in line, so a client that does not
-read holds up nobody but itself. All streams of the node share one slice of time at a time, however
-many they are.
+read holds up nobody but itself. Their slices of time come in turn with those of all other clients.
 """
 
 from __future__ import annotations
@@ -57,7 +56,6 @@ class StorageStreams:
     """All streams of a node."""
 
     def __init__(self) -> None:
-        self._turn = trio.Lock()
         self._shares: WeakKeyDictionary[Session, _Share] = WeakKeyDictionary()
         self.held = 0
 
@@ -110,18 +108,19 @@ class StorageStreams:
     async def _send(
         self, subscription: Subscription, name: str, turn: trio.Lock, items: Items
     ) -> None:
-        """Send pieces: of a connection one when there is room, of the node one at a time."""
+        """Send pieces, of a connection one at a time and only when there is room for it."""
+        work = Slice()
         more = True
         while more:
             async with turn:
                 await subscription.room()
-                async with self._turn:
-                    more = _send_piece(subscription, name, items)
+                await work.begin()
+                more = _send_piece(subscription, name, items, work)
+                work.end()
 
 
-def _send_piece(subscription: Subscription, name: str, items: Items) -> bool:
+def _send_piece(subscription: Subscription, name: str, items: Items, work: Slice) -> bool:
     """Send items until the slice is over or the piece is full; False when there are no more."""
-    work = Slice()
     size = 0
     for item in items:
         if item is not None:

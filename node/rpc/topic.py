@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from node.rpc.slices import Slice
 
 T = TypeVar("T")
+_log = logging.getLogger("openledger.rpc")
 
 
 class Topic(Generic[T]):
     """The latest of one kind of news, and who listens for more; listeners must not wait.
+
+    A listener that fails is logged and hears the next piece again.
 
     Who reads `latest` and listens in one step sees every later piece of news exactly once.
     """
@@ -41,6 +45,10 @@ class Topic(Generic[T]):
         work = Slice(hurried=True)
         for key in list(self._listeners):
             call = self._listeners.get(key)
-            if call is not None:
+            if call is None:
+                continue
+            try:
                 call(news)
-                await work.pause()
+            except Exception:  # a stranger who listens must not stop the one who tells
+                _log.exception("a listener failed on news of the chain")
+            await work.pause()

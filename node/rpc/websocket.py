@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import trio
 from wsproto import ConnectionType, WSConnection
+from wsproto.connection import ConnectionState
 from wsproto.events import (
     AcceptConnection,
     BytesMessage,
@@ -17,12 +18,14 @@ from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 
 from node.rpc.dispatch import Deferred, Dispatcher
 from node.rpc.limits import RpcLimits
+from node.rpc.outbox import Backlog, Outbox
 from node.rpc.pace import Pace
 from node.rpc.slices import Slice
-from node.rpc.subscriptions import Backlog, Outbox, Session
+from node.rpc.subscriptions import Session
 
 _READ = 65536
 _LINGER = 1.0
+_OPEN = ConnectionState.OPEN
 
 
 class WebSocketConnection:
@@ -65,9 +68,7 @@ class WebSocketConnection:
         with self._scope:
             try:
                 async with trio.open_nursery() as nursery:
-                    self._session = Session(
-                        nursery, self._limits.subscriptions, self._outbox.room, self._outbox.behind
-                    )
+                    self._session = Session(nursery, self._limits.subscriptions, self._outbox)
                     self._backlog.sessions.add(self._session)
                     nursery.start_soon(self._outbox.run)
                     nursery.start_soon(self._keep_alive)
@@ -145,6 +146,7 @@ class WebSocketConnection:
                 self._room = trio.Event()
                 await self._outbox.flush()
                 await self._room.wait()
+                self._heard = trio.current_time()  # nobody listened: its silence says nothing
         except BaseException:
             deferred.close()
             raise
@@ -176,7 +178,7 @@ class WebSocketConnection:
             silent = trio.current_time() - self._heard
             if silent > self._limits.idle_seconds:
                 self._scope.cancel()
-            elif silent >= self._limits.ping_seconds:
+            elif silent >= self._limits.ping_seconds and self._protocol.state is _OPEN:
                 self._outbox.put(self._protocol.send(Ping()))
                 self._outbox.wake()
 
@@ -193,11 +195,12 @@ class WebSocketConnection:
             await self._outbox.flush()
 
     async def _close(self, reason: CloseReason, text: str) -> None:
-        """Say why, then give the client a moment to agree to the end."""
+        """Say why, and give the client a moment to read it: unread input would reset the stream."""
         self._outbox.put(self._protocol.send(CloseConnection(reason, text)))
-        await self._outbox.flush()
         with trio.move_on_after(_LINGER):
-            await self._stream.receive_some(_READ)
+            await self._outbox.flush()
+            while await self._stream.receive_some(_READ):
+                pass
 
 
 def _bytes(data: str | bytes | bytearray) -> bytes:

@@ -27,7 +27,7 @@ class Work(Enum):
     """Executes rules in a thread beside the event loop: one such thread is all that it bears, and
     blocks, which are executed in a thread too, get the same time."""
     SCAN = (4, 1024, 0.0)
-    """Reads long ranges of a state or of the chain, in slices on the event loop."""
+    """Reads long ranges of a state or of the chain in slices on the event loop, or many files."""
     NOTES = (1, 64, 0.0)
     """Reads and writes the file of notes, in a thread."""
     KEYS = (1, 8, 0.0)

@@ -173,6 +173,7 @@ def test_a_node_of_another_chain_is_refused_by_name_on_both_sides(unharmed: Worl
         assert before
         grows(other, other.nodes, 4)
         assert "peer joined" not in other[0].log
-        assert unharmed[0].log.count("GENESIS") <= before + 1, "it goes on calling"
+        # Two calls can cross: each side calls the other once.
+        assert unharmed[0].log.count("GENESIS") <= before + 2, "it goes on calling"
     finally:
         other[0].stop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -192,6 +193,31 @@ def test_a_signed_extrinsic_is_made_here_and_sent_there(run: Run) -> None:
     again = run("tx", "submit", signed["extrinsic"], "--yes", "--json")
     assert (again.status, again.told["preview"]["outcome"]) == (3, "refused")
     assert "Stale" in again.err
+
+
+def test_what_is_signed_only_can_be_piped_into_submit(run: Run) -> None:
+    signed = run("tx", "transfer", "//Bob", "1", "--from", "me", "--sign-only")
+    assert signed.out.startswith("0x")
+    before = free(run, BOB)
+    sent = run("tx", "submit", "-", "--yes", "--wait", "in_block", typed=signed.out)
+    assert sent.status == 0, sent.err
+    assert free(run, BOB) == before + UNIT
+
+
+def test_who_stops_waiting_is_told_what_may_have_been_sent(run: Run, url: str) -> None:
+    nonce = run("account", "balance", "//Eve", "--json").told["nonce"] + 5
+    words = ["tx", "transfer", "//Bob", "1", "--from", "//Eve", "--nonce", str(nonce), "--yes"]
+    with subprocess.Popen(
+        [PROGRAM, *words, "--node", url], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    ) as sending:
+        assert sending.stderr is not None
+        assert sending.stderr.readline().startswith(b"future: ")
+        sending.send_signal(signal.SIGINT)
+        told = sending.stderr.read().decode()
+        assert sending.wait(MOST_SECONDS) == 130
+    assert "may have been sent" in told
+    assert f"nonce {nonce} is used" in told
+    assert "Traceback" not in told
 
 
 def test_a_nonce_that_is_ahead_waits_for_those_before(run: Run) -> None:

@@ -46,6 +46,34 @@ def test_every_option_has_its_place() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("given", "origins"),
+    [
+        ("all", ("*",)),
+        ("*", ("*",)),
+        ("http://localhost:3000,null", ("http://localhost:3000", "null")),
+    ],
+)
+def test_origins_are_written_as_browsers_send_them(given: str, origins: tuple[str, ...]) -> None:
+    assert chosen("--rpc-cors", given).origins == origins
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "told"),
+    [
+        ("--rpc-cors", "app.example", "https://app.example"),
+        ("--rpc-cors", "https://a,", "is no origin"),
+        ("--rpc-methods", "reckless", "auto, safe, unsafe"),
+    ],
+)
+def test_a_bad_value_is_refused_with_the_good_ones(
+    capsys: pytest.CaptureFixture[str], option: str, value: str, told: str
+) -> None:
+    with pytest.raises(SystemExit):
+        chosen(option, value)
+    assert told in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("option", ["--rpc-max-request-size", "--rpc-rate-limit"])
 def test_a_limit_of_nothing_is_refused(option: str) -> None:
     with pytest.raises(SystemExit):

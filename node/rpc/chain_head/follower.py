@@ -115,7 +115,7 @@ class Follower:
     def _tell(self, told: Told) -> None:
         if not self.alive:
             return
-        if self.subscription.session.behind():
+        if self.subscription.session.outbox.behind():
             self.stop()
             return
         match told:

@@ -12,13 +12,14 @@ import trio
 
 from node.errors import StatePruned, StorageError, UnknownBlock
 from node.rpc.chain_head.blocks import HeadBlock
-from node.rpc.errors import RpcError
+from node.rpc.errors import SERVER_BUSY, RpcError
 from runtime.state.store import MissingNode
 
 if TYPE_CHECKING:
     from node.rpc.chain_head.follower import Follower
 
 _log = logging.getLogger("openledger.rpc")
+_INACCESSIBLE = {"event": "operationInaccessible"}
 
 Job: TypeAlias = "Callable[[Operation], Awaitable[dict[str, Any]]]"
 """Does the work; returns the members of the last event."""
@@ -52,9 +53,10 @@ class Operation:
                 await self.follower.subscription.session.answered()
                 last = await job(self)
             except (Inaccessible, UnknownBlock, StatePruned, MissingNode, StorageError):
-                last = {"event": "operationInaccessible"}
+                last = _INACCESSIBLE
             except RpcError as refusal:
-                last = _error(refusal.message)
+                busy = refusal.code == SERVER_BUSY  # what may succeed later is no error
+                last = _INACCESSIBLE if busy else _error(refusal.message)
             except Exception:
                 _log.exception("an operation on a block near the head failed")
                 last = _error("internal error: the node's log holds the details")

@@ -14,7 +14,7 @@ from node.rpc.errors import SERVER_BUSY, RpcError
 from node.rpc.params import Param, hash32, hex_bytes, text, to_hex, unsigned
 from node.rpc.schema import HASH, HEX, NULL, TEXT, U32, array, nullable, record
 from node.rpc.storage_difference import DIFFERENCE_QUERIES, DifferenceQuery, differences
-from node.rpc.storage_query import ITEM_MEMBERS, QUERIES, Query, results
+from node.rpc.storage_query import ITEM_MEMBERS, OVERHEAD, QUERIES, Query, results, weight
 from node.rpc.storage_streams import PRUNED_MEANWHILE, Items, NoAnswer, StorageStreams
 from node.rpc.subscriptions import Session, Subscription
 from runtime.primitives.header import Header
@@ -24,8 +24,6 @@ from runtime.state.store import MissingNode
 _HASH = Param("hash", hash32, doc="hash of the block's header")
 _OPERATION = Param("operation", text, doc="what the method that began it returned")
 _STORAGE, _DIFFERENCE = "archive_v1_storageEvent", "archive_v1_storageDiffEvent"
-_QUERY_BYTES = 256
-"""What one decoded question takes beside its key."""
 
 
 def _event(name: str, **members: Any) -> dict[str, Any]:
@@ -133,8 +131,8 @@ def _stream_methods(chain: Chain, streams: StorageStreams) -> list[AnyMethod]:
         child tries, so a `childTrie` has no items. Items come as fast as they are read.
         """
         asked = [] if child is not None else queries
-        weight = sum(_QUERY_BYTES + len(q.key) + len(q.after or b"") for q in asked)
-        streams.start(subscription, "storage", weight, partial(_read, chain, block_hash, asked))
+        begin = partial(_read, chain, block_hash, asked)
+        streams.start(subscription, "storage", weight(asked), begin)
 
     async def storage_difference(
         subscription: Subscription,
@@ -148,9 +146,9 @@ def _stream_methods(chain: Chain, streams: StorageStreams) -> list[AnyMethod]:
         ends them. Without items all keys are compared, and values told.
         """
         asked = queries or [DifferenceQuery()]
-        weight = sum(_QUERY_BYTES + len(query.prefix) for query in asked)
+        held = sum(OVERHEAD + len(query.prefix) for query in asked)
         begin = partial(_compare, chain, block_hash, previous, asked)
-        streams.start(subscription, "storageDiff", weight, begin)
+        streams.start(subscription, "storageDiff", held, begin)
 
     return [
         SubscribeMethod(

@@ -74,6 +74,21 @@ _REFUSALS = {
     PoolReason.UNACTIONABLE: (UNKNOWN_VALIDITY, "Unknown Transaction Validity"),
     PoolReason.INVALID: (INVALID_TRANSACTION, "Invalid Transaction"),
 }
+_KNOWN_REASONS = {
+    TransactionReason.CALL: "Transaction call is not expected",
+    TransactionReason.PAYMENT: "Inability to pay some fees (e.g. account balance too low)",
+    TransactionReason.FUTURE: "Transaction will be valid in the future",
+    TransactionReason.STALE: "Transaction is outdated",
+    TransactionReason.BAD_PROOF: "Transaction has a bad signature",
+    TransactionReason.ANCIENT_BIRTH_BLOCK: "Transaction has an ancient birth block",
+    TransactionReason.EXHAUSTS_RESOURCES: "Transaction would exhaust the block limits",
+    TransactionReason.BAD_MANDATORY: "A call was labelled as mandatory, but resulted in an Error.",
+    TransactionReason.MANDATORY_VALIDATION: (
+        "Transaction dispatch is mandatory; transactions must not be validated."
+    ),
+    TransactionReason.BAD_SIGNER: "Invalid signing address",
+}
+"""The ecosystem's words for the reasons: programs look for them among the first of the text."""
 
 
 def author_methods(backend: Backend) -> list[AnyMethod]:
@@ -220,13 +235,16 @@ def _submit(backend: Backend, extrinsic: bytes) -> bytes:
 
 
 def invalid_transaction(refusal: InvalidTransaction) -> RpcError:
-    """Tell why the state does not admit an extrinsic: the reason's name, then what to do."""
+    """Tell why the state does not admit an extrinsic: the reason's name, its words, the details."""
     if refusal.reason is TransactionReason.MALFORMED:
         detail = refusal.detail or "the bytes are not an extrinsic of this runtime"
         return RpcError(BAD_FORMAT, f"Extrinsic has invalid format: {detail}")
     name = "".join(word.capitalize() for word in refusal.reason.name.split("_"))
-    detail = f"{name}: {refusal.detail}" if refusal.detail else name
-    return RpcError(INVALID_TRANSACTION, "Invalid Transaction", detail)
+    if refusal.reason is TransactionReason.CUSTOM:
+        told = [name, refusal.detail, f"Custom error: {refusal.custom}"]
+    else:
+        told = [name, _KNOWN_REASONS[refusal.reason], refusal.detail]
+    return RpcError(INVALID_TRANSACTION, "Invalid Transaction", ": ".join(filter(None, told)))
 
 
 def status_shape(status: TxStatus) -> object:

@@ -33,7 +33,7 @@ from node.rpc.params import (
     to_hex,
 )
 from node.rpc.schema import HASH, HEX, NULL, array, nullable
-from node.rpc.storage_query import QUERIES, Query
+from node.rpc.storage_query import QUERIES, Query, weight
 from node.rpc.subscriptions import Session, Subscription
 from runtime.primitives.header import Header
 from runtime.primitives.scale import encode
@@ -42,8 +42,6 @@ FOLLOW = "chainHead_v1_followEvent"
 MOST_UNPINNED = 4096
 """Blocks of one request."""
 
-_QUERY_BYTES = 256
-"""What one decoded question takes beside its key."""
 _LIMIT_REACHED = {"result": "limitReached"}
 _HASHES = list_of(hash32, MOST_UNPINNED)
 
@@ -130,7 +128,7 @@ class ChainHead:
         read. A connection may have 4 of them.
         """
         session = subscription.session
-        if session.count(FOLLOW) > self._limits.follows:
+        if len(session.idents(FOLLOW)) > self._limits.follows:
             raise too_many_follows(self._limits.follows)
         runtimes = self._runtimes if with_runtime else None
         follower = Follower(subscription, self._story, runtimes, self._limits, self._room)
@@ -202,8 +200,9 @@ class ChainHead:
         block = _pinned(follower, block_hash)
         taken = queries[: follower.room.count]
         asked = taken if child is None else []
-        size = sum(_QUERY_BYTES + len(query.key) + len(query.after or b"") for query in asked)
-        started = self._start(follower, block, size, self._reads.storage(asked), len(taken))
+        started = self._start(
+            follower, block, weight(asked), self._reads.storage(asked), len(taken)
+        )
         if started is not _LIMIT_REACHED:
             started["discardedItems"] = len(queries) - len(taken)
         return started

@@ -8,7 +8,7 @@ import orjson
 
 from node.rpc import schema
 from node.rpc.backend import Backend
-from node.rpc.dispatch import AnyMethod, Method
+from node.rpc.dispatch import RPC_METHODS, AnyMethod, Method
 from node.rpc.openrpc import VERSION, document
 
 _DOCUMENT: schema.Schema = {
@@ -16,14 +16,6 @@ _DOCUMENT: schema.Schema = {
     "required": ["openrpc", "info", "methods"],
     "description": f"an OpenRPC {VERSION} document",
 }
-
-_LISTED = Method(
-    "rpc_methods",
-    dict,
-    doc="List the names of all methods, aliases and methods that end subscriptions included.",
-    result=schema.record(methods=schema.array(schema.TEXT)),
-)
-"""What the dispatcher itself serves, for the document alone."""
 
 
 def discover_method(backend: Backend, methods: Sequence[AnyMethod]) -> Method:
@@ -33,7 +25,7 @@ def discover_method(backend: Backend, methods: Sequence[AnyMethod]) -> Method:
     def discover() -> orjson.Fragment:
         """Describe every method of this node in OpenRPC: parameters, results, errors."""
         if not made:
-            every = [*methods, _LISTED, method]
+            every = [*methods, RPC_METHODS, method]
             found = document(every, title=backend.facts.name, version=backend.facts.version)
             made.append(orjson.Fragment(orjson.dumps(found)))
         return made[0]

@@ -32,6 +32,10 @@ DOCS = {
 }
 
 
+_DIGITS = 32
+"""As many tell that a number is too large for 64 bits, however many follow."""
+
+
 def params_of(arguments: dict[str, Any]) -> tuple[Param, ...]:
     """Return a parameter for each argument; one that may be none may be absent."""
     return tuple(_param(name, type_) for name, type_ in arguments.items())
@@ -53,7 +57,7 @@ def _decoder_of(type_: Any) -> Decoder[Any]:
     for mark in marks:
         match mark:
             case Uint(bits) if bits <= 64:
-                return _number(bits)
+                return number_of(bits)
             case Fixed(32):
                 return hash32
             case _:
@@ -63,20 +67,28 @@ def _decoder_of(type_: Any) -> Decoder[Any]:
     raise TypeError(f"no JSON parameter for {type_!r}")
 
 
-def _number(bits: int) -> Decoder[int]:
+def number_of(bits: int) -> Decoder[int]:
+    """Return what decodes an unsigned number: a JSON integer, its decimal digits, or 0x hex."""
     most = (1 << bits) - 1
     shape: schema.Schema = {"type": "integer", "minimum": 0, "maximum": most}
 
     @decoder({"oneOf": [shape, schema.DECIMAL]})
     def decode(value: object) -> int:
-        if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 20:
-            value = int(value)
-        number = unsigned(value)
+        number = _whole(value)
         if number > most:
             raise MalformedError(f"the number is above {most}")
         return number
 
     return decode
+
+
+def _whole(value: object) -> int:
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        return int(value[:_DIGITS])
+    try:
+        return unsigned(value)
+    except MalformedError:
+        raise MalformedError("expected an unsigned number, as JSON integer or decimal") from None
 
 
 @decoder({"type": "integer", "minimum": 1, "maximum": MOST})

@@ -14,6 +14,7 @@ from node.rpc.backend import Backend
 from node.rpc.dispatch import AnyMethod, LengthyMethod
 from node.rpc.errors import RpcError, execution_failed, invalid_params, state_discarded
 from node.rpc.json_values import CALL, call_json
+from node.rpc.methods.explorer_arguments import number_of
 from node.rpc.methods.explorer_shapes import (
     BLOCK,
     EXTRINSIC,
@@ -22,7 +23,7 @@ from node.rpc.methods.explorer_shapes import (
     extrinsic_json,
     header_json,
 )
-from node.rpc.params import Decoder, Param, decoder, hash32, hex_bytes, to_hex, u32
+from node.rpc.params import Decoder, Param, decoder, hash32, hex_bytes, to_hex
 from node.rpc.work import Work
 from runtime.construct import EVENTS, decode_call, storage_item, storage_key
 from runtime.frame.event_records import EventRecord
@@ -60,11 +61,13 @@ _DECODED = schema.record(
 
 
 def _block_id() -> Decoder[bytes | int]:
-    @decoder({"anyOf": [schema.HASH, *u32.schema["oneOf"]]})
+    number = number_of(32)
+
+    @decoder({"anyOf": [schema.HASH, *number.schema["oneOf"], schema.HEX_NUMBER]})
     def decode(value: object) -> bytes | int:
         if isinstance(value, str) and len(value) >= 64:
             return hash32(value)
-        return u32(value)
+        return number(value)
 
     return decode
 
@@ -94,7 +97,8 @@ def block_methods(backend: Backend) -> list[AnyMethod]:
 
         Null where this node does not have it. Of bodies that are pruned nothing is found.
         """
-        return await aside(backend, pages.extrinsic, extrinsic_hash)
+        waiting = backend.pool.extrinsic(extrinsic_hash)  # here: the pool is the loop's
+        return await aside(backend, pages.extrinsic, extrinsic_hash, waiting)
 
     async def decode(data: bytes) -> object:
         """Decode a call, or an extrinsic with its length prefix, as wallets show it for signing.
@@ -177,11 +181,10 @@ class BlockPages:
             raise state_discarded(block_hash)
         return [{"extrinsic": record.extrinsic, **event_json(record)} for record in known.records]
 
-    def extrinsic(self, extrinsic_hash: bytes) -> dict[str, Any] | None:
-        """Show an extrinsic and its place."""
+    def extrinsic(self, extrinsic_hash: bytes, waiting: bytes | None) -> dict[str, Any] | None:
+        """Show an extrinsic and its place; `waiting` is what the pool has of it."""
         place = self.place(extrinsic_hash)
         if place is None:
-            waiting = self._backend.pool.extrinsic(extrinsic_hash)
             return None if waiting is None else _placed(extrinsic_json(waiting, None, None))
         block_hash, index = place
         block = self._chain.block(block_hash)

@@ -60,7 +60,9 @@ def search_methods(backend: Backend) -> list[AnyMethod]:
         Numbers, hashes, addresses and exact names of Datanets are always found; a part of a name
         only among the newest 100 Datanets and models.
         """
-        return await aside(backend, lambda: list(_hits(backend, query)))
+        raw = _hash(query)
+        waits = raw is not None and backend.pool.extrinsic(raw) is not None
+        return await aside(backend, lambda: list(_hits(backend, query, raw, waits)))
 
     return [
         LengthyMethod(
@@ -72,16 +74,16 @@ def search_methods(backend: Backend) -> list[AnyMethod]:
     ]
 
 
-def _hits(backend: Backend, query: str) -> Iterator[Hit]:
+def _hits(backend: Backend, query: str, raw: bytes | None, waits: bool) -> Iterator[Hit]:
+    """Look everywhere; `raw`: the query as a hash; `waits`: the pool has an extrinsic of it."""
     if not query:
         return
     runtime = Runtime(Overlay(backend.state(None)))
     digits = query.replace(",", "")
     if digits.isascii() and digits.isdigit() and len(digits) <= 20:
         yield from _numbered(backend, runtime, int(digits))
-    raw = _hash(query)
     if raw is not None:
-        yield from _hashed(backend, raw)
+        yield from _hashed(backend, raw, waits)
         yield from _account(runtime, raw, known_only=True)
     with suppress(AddressError):
         yield from _account(runtime, ss58_decode(query)[0], known_only=False)
@@ -102,11 +104,10 @@ def _numbered(backend: Backend, runtime: Runtime, number: int) -> Iterator[Hit]:
         yield _hit("ReceiptBatch", str(number), f"Batch {number}")
 
 
-def _hashed(backend: Backend, raw: bytes) -> Iterator[Hit]:
+def _hashed(backend: Backend, raw: bytes, waits: bool) -> Iterator[Hit]:
     header = backend.chain.header(raw)
     if header is not None:
         yield _hit("Block", to_hex(raw), str(header.number))
-    waits = backend.pool.extrinsic(raw) is not None
     if waits or BlockPages(backend).place(raw) is not None:
         yield _hit("Extrinsic", to_hex(raw), "waiting" if waits else "in a block")
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import trio
+
 from consensus.core.evidence import EvidenceKind, encode_evidence
 from node.rpc import schema
 from node.rpc.backend import Backend
-from node.rpc.dispatch import AnyMethod, Method, SubscribeMethod
+from node.rpc.dispatch import AnyMethod, LengthyMethod, Method, SubscribeMethod
 from node.rpc.errors import RANGE_TOO_LARGE, RpcError
 from node.rpc.heads import Heads
 from node.rpc.params import Param, to_hex, u32
+from node.rpc.slices import Slice
 from node.rpc.subscriptions import Subscription
+from node.rpc.work import Work
 
 _MOST_HEADERS = 4096
 _MOST_EPOCHS = 64
@@ -61,9 +65,10 @@ def finality_methods(backend: Backend, heads: Heads) -> list[AnyMethod]:
             )
         return found
 
-    def evidence() -> object:
+    async def evidence() -> object:
         """List what this node saw of validators that contradicted themselves."""
-        kept = [] if backend.evidence is None else backend.evidence.all()
+        folder = backend.evidence
+        kept = [] if folder is None else await trio.to_thread.run_sync(folder.all)
         return [
             {
                 "kind": EvidenceKind(piece.kind).name,
@@ -86,7 +91,7 @@ def finality_methods(backend: Backend, heads: Heads) -> list[AnyMethod]:
         tell(heads.finalized.latest)
         subscription.on_close(heads.finalized.listen(tell))
 
-    def prove_finality(number: int) -> object:
+    async def prove_finality(number: int) -> object:
         """Return the first proof at or above a block, and the headers from it down to the block.
 
         Null while the block is not final. `headers` are SCALE, the proven block's first; each
@@ -94,6 +99,7 @@ def finality_methods(backend: Backend, heads: Heads) -> list[AnyMethod]:
         """
         final = chain.finalized().number
         headers: list[str] = []
+        work = Slice()
         for height in range(number, min(final, number + _MOST_HEADERS) + 1):
             block_hash = chain.block_hash(height)
             header = None if block_hash is None else chain.header(block_hash)
@@ -108,17 +114,19 @@ def finality_methods(backend: Backend, heads: Heads) -> list[AnyMethod]:
                     "proof": to_hex(proof),
                     "headers": headers[::-1],
                 }
+            await work.pause()
         if final - number > _MOST_HEADERS:
             detail = f"no proof within {_MOST_HEADERS} blocks above {number}"
             raise RpcError(RANGE_TOO_LARGE, "No finality proof in range", detail)
         return None
 
     return [
-        Method(
+        LengthyMethod(
             "openledger_proveFinality",
             prove_finality,
             (Param("number", u32, doc="Of the block to prove."),),
             result=schema.nullable(_FINALITY),
+            work=Work.SCAN,
         ),
         Method(
             "openledger_proveEpochs",
@@ -126,7 +134,9 @@ def finality_methods(backend: Backend, heads: Heads) -> list[AnyMethod]:
             (Param("first", u32, doc="The first epoch whose end is to be proven."),),
             result=schema.array(_EPOCH_END, _MOST_EPOCHS),
         ),
-        Method("openledger_evidence", evidence, result=schema.array(_EVIDENCE)),
+        LengthyMethod(
+            "openledger_evidence", evidence, result=schema.array(_EVIDENCE), work=Work.SCAN
+        ),
         SubscribeMethod(
             "openledger_subscribeJustifications",
             justifications,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from node.rpc.backend import Backend
 from node.rpc.dispatch import AnyMethod, SubscribeMethod
 from node.rpc.errors import SERVER_BUSY, RpcError, invalid_params
@@ -32,12 +34,8 @@ def state_subscriptions(backend: Backend, heads: Heads) -> list[AnyMethod]:
             )
         if watched + len(keys) > _MOST_WATCHED_BY_ALL:
             raise RpcError(SERVER_BUSY, "Server is busy", "too many keys are watched; try later")
-        block_hash = heads.best.latest
-        first = await read_many(backend.state(block_hash), keys, block_hash)
-        watch = _StorageWatch(backend, subscription, dict(first))
-        subscription.notify({"block": to_hex(block_hash), "changes": first})
-        stop = heads.best.listen(watch.look)
-        watched += len(keys)
+        watched += len(keys)  # before the first wait: others are counted meanwhile
+        stop: Callable[[], object] = bool
 
         def close() -> None:
             nonlocal watched
@@ -45,6 +43,11 @@ def state_subscriptions(backend: Backend, heads: Heads) -> list[AnyMethod]:
             stop()
 
         subscription.on_close(close)
+        block_hash = heads.best.latest
+        first = await read_many(backend.state(block_hash), keys, block_hash)
+        watch = _StorageWatch(backend, subscription, dict(first))
+        subscription.notify({"block": to_hex(block_hash), "changes": first})
+        stop = heads.best.listen(watch.look)
         if heads.best.latest != block_hash:
             watch.look(heads.best.latest)
 

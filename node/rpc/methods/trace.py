@@ -15,7 +15,7 @@ from node.rpc.errors import (
     state_discarded,
     unknown_block,
 )
-from node.rpc.params import MalformedError, Param, decoder, hash32, text, to_hex
+from node.rpc.params import MalformedError, Param, decoder, hash32, text
 from node.rpc.work import Work
 from runtime.primitives.errors import InvalidBlock
 from runtime.primitives.scale import encode
@@ -25,6 +25,8 @@ from runtime.trace import READ, WRITE, Trace, TraceTooLong, Wanted, trace_block
 TARGETS = "pallet,frame,state"
 STATE, FRAME = "state", "frame"
 _MOST_PREFIXES = 64
+_DIGITS = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
+"""A hash without `0x`: in a trace, clients read `0x…` as the bytes of a text."""
 _TEXTS = {"type": "object", "additionalProperties": schema.TEXT}
 _SPAN = schema.record(
     id=schema.U64,
@@ -42,8 +44,8 @@ _RESULT = {
     "oneOf": [
         schema.record(
             blockTrace=schema.record(
-                blockHash=schema.HASH,
-                parentHash=schema.HASH,
+                blockHash=_DIGITS,
+                parentHash=_DIGITS,
                 tracingTargets=schema.TEXT,
                 storageKeys=schema.TEXT,
                 methods=schema.TEXT,
@@ -80,8 +82,8 @@ def trace_methods(backend: Backend) -> list[AnyMethod]:
         """Execute a block again on its parent's state; tell what it read and wrote, in order.
 
         Reads are events with the method `Get`, writes with `Put`; what was rolled back is told
-        too. Parts of the execution are spans. A trace that is too long is answered with a
-        `traceError`: ask for fewer keys.
+        too. Hashes, keys and values are hexadecimal without `0x`. Parts of the execution are
+        spans. A trace that is too long is answered with a `traceError`: ask for fewer keys.
         """
         chosen = TARGETS if targets is None else targets
         methods = methods or ""
@@ -94,8 +96,8 @@ def trace_methods(backend: Backend) -> list[AnyMethod]:
         header = backend.header(block_hash)
         return {
             "blockTrace": {
-                "blockHash": to_hex(block_hash),
-                "parentHash": to_hex(header.parent_hash),
+                "blockHash": block_hash.hex(),
+                "parentHash": header.parent_hash.hex(),
                 "tracingTargets": chosen,
                 "storageKeys": ",".join(key.hex() for key in keys or ()),
                 "methods": methods,

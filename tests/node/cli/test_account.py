@@ -96,6 +96,22 @@ def test_a_bad_secret_is_refused_without_being_repeated(
     assert run("list")[1].endswith("none\n")
 
 
+@pytest.mark.parametrize("words", [("import", "mine"), ("inspect", "-")])
+def test_no_secret_is_never_the_development_phrase(run: Run, words: tuple[str, ...]) -> None:
+    for typed in ("", "\n", "  \n"):
+        status, out, err = run(*words, typed=typed)
+        assert (status, out) == (1, "")
+        assert "no secret was given" in err
+    assert run("list")[1].endswith("none\n")
+
+
+def test_a_mistyped_address_is_told_from_an_unknown_name(folder: Path) -> None:
+    address = ss58_encode(from_uri("//Alice").account_id)
+    for text, reason in ((address[:-1] + "Z", "MISTYPED"), ("alice", "UNKNOWN")):
+        with pytest.raises(WalletRefusal, match=reason):
+            Wallet(folder).account(text)
+
+
 def test_a_name_is_given_once(run: Run) -> None:
     assert run("import", "mine", typed="//Me\n")[0] == 0
     for words in (("new", "mine"), ("import", "mine")):

@@ -16,6 +16,7 @@ import pytest
 
 from genesis.presets import development
 from node.cli import main as cli
+from node.cli.account_wallet import Wallet
 from node.cli.amounts import UNIT
 
 COMMANDS = ("claim", "datanet", "model", "receipt", "session")
@@ -161,6 +162,17 @@ def test_a_batch_whose_bytes_nobody_has_is_not_accepted(
     assert refused.status == 5
     assert "ABSENT" in refused.err
     assert run("datanet", "show", datanet).told["batches"][0]["status"] == "pending"
+
+
+def test_an_account_of_the_wallet_signs_by_its_name(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("horse staple\n")
+    unlock = ("--wallet", tmp_path / "wallet", "--password-filename", tmp_path / "password")
+    Wallet(tmp_path / "wallet").insert("me", "//Ferdie", "sr25519", "horse staple")
+    ending = ("--fields", "a,b", "--min-bond", "1", "--from", "me", *unlock)
+    made = run("datanet", "create", "by-name", *ending)
+    assert made.status == 0, made.err
+    ferdie = "5CiPPseXPECbkjWCa6MnjNokrgYjMqmKndv2rSnekmSK2DjL"
+    assert ferdie in [net["owner"] for net in run("datanet", "list").told]
 
 
 @pytest.mark.parametrize(

@@ -109,6 +109,7 @@ def test_an_optional_argument_may_be_left_out_or_none(run: Run) -> None:
     [
         (("balnces",), "did you mean Balances?"),
         (("balances", "transfer_keep_aliv"), "did you mean transfer-keep-alive?"),
+        (("balances", "transfer"), "transfer-allow-death or transfer-keep-alive or transfer-all?"),
         (("transfer", "//Bob"), "missing: value (amount)"),
         (("transfer", "//Bob", "1", "2"), "too many arguments: 2"),
         (("transfer", "//Bob", "x"), "value (amount): 'x' is no amount"),

@@ -45,7 +45,8 @@ async def test_an_older_node_tells_the_fee_and_that_the_outcome_is_unknown(
             signed = await client.sign(transfer(10**30), ALICE, tip=5)
             expected = await preview(client, signed.data)
             fee = await client.fee(transfer(10**30), ALICE, tip=5)
-    assert (expected.outcome, expected.fee) == ("unknown", fee)
+    assert expected.outcome == "unknown"
+    assert abs(expected.fee - fee) < fee // 100  # the price of weight moves with every block
     assert expected.weight.ref_time > 0
     assert preview_facts(expected)["outcome"] == "unknown"
     assert any("cannot try" in line for line in preview_lines(expected))

@@ -23,8 +23,9 @@ from node.rpc.heads import Heads
 from node.rpc.limits import RpcConfig, RpcLimits
 from node.rpc.methods.chain_head import ChainHead
 from node.rpc.methods.chain_spec import chain_spec_methods
+from node.rpc.outbox import Backlog, Outbox
 from node.rpc.server import RpcServer
-from node.rpc.subscriptions import Backlog, Outbox, Session
+from node.rpc.subscriptions import Session
 from node.storage.pruning import Pruning
 from runtime.frame.runtime_api import ApiArgumentError, OtherRules, UnknownApi
 from runtime.primitives.header import Header
@@ -221,7 +222,7 @@ class Wire:
             backlog=Backlog(bounds.total_backlog_bytes),
             give_up=lambda: None,
         )
-        self.session = Session(nursery, bounds.subscriptions, self.outbox.room, self.outbox.behind)
+        self.session = Session(nursery, bounds.subscriptions, self.outbox)
         self.sent: list[Any] = []
         self._dispatcher = world.dispatcher
         nursery.start_soon(self.outbox.run)

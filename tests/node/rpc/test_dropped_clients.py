@@ -24,9 +24,10 @@ from node.rpc.chain_head.story import Story
 from node.rpc.http import HttpConnection
 from node.rpc.limits import RpcConfig, RpcLimits
 from node.rpc.methods.chain_head import ChainHead
+from node.rpc.outbox import Backlog
 from node.rpc.server import RpcServer
 from node.rpc.storage_streams import StorageStreams
-from node.rpc.subscriptions import Backlog, Session, Subscription
+from node.rpc.subscriptions import Session, Subscription
 from node.rpc.topic import Topic
 from node.rpc.websocket import WebSocketConnection
 from node.rpc.work import Turns

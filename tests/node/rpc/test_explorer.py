@@ -18,7 +18,7 @@ from node.native_runtime import NativeRuntime
 from node.pool import Pool
 from node.rpc.backend import Backend, NodeFacts
 from node.rpc.methods.explorer_arguments import params_of
-from node.rpc.methods.explorer_blocks import BlockPages
+from node.rpc.methods.explorer_blocks import BLOCK_ID, BlockPages
 from node.rpc.params import MalformedError, to_hex
 from node.service import NodeConfig, RunningNode, run_node
 from node.storage.pruning import Pruning
@@ -193,6 +193,8 @@ def test_a_page_that_is_too_long_is_refused(described: Described) -> None:
         (U32, "4294967296"),
         (U64, "18446744073709551616"),
         (U64, "-1"),
+        (U64, str(1 << 64)),
+        (U64, "9" * 5000),
         (U64, "１"),
         (U32, 1.5),
         (U32, True),
@@ -206,6 +208,14 @@ def test_a_wrong_argument_is_refused(type_: Any, value: Any) -> None:
     (param,) = params_of({"start": type_})
     with pytest.raises(MalformedError):
         param.decode(value)
+
+
+def test_a_block_is_named_by_hash_number_hex_or_decimal_text() -> None:
+    assert [BLOCK_ID.decode(given) for given in (96, "96", "0x60")] == [96] * 3
+    assert BLOCK_ID.decode("0x" + "60" * 32) == b"\x60" * 32
+    for wrong in ("96-1", -1, 1 << 32, "0x60" * 16):
+        with pytest.raises(MalformedError):
+            BLOCK_ID.decode(wrong)
 
 
 def test_numbers_are_taken_as_numbers_hex_or_decimal_text() -> None:

@@ -1,11 +1,19 @@
 from __future__ import annotations
 
+import gc
+from typing import cast
+
 import httpx
 import orjson
 import pytest
 import trio
+import trio.testing
 
-from tests.node.rpc.conftest import Serve, Served
+from node.rpc.dispatch import Dispatcher
+from node.rpc.http import HttpConnection
+from node.rpc.limits import RpcConfig
+from node.rpc.outbox import Backlog
+from tests.node.rpc.conftest import Serve, Served, methods_under_test
 
 NAME = b'{"jsonrpc":"2.0","id":1,"method":"system_name"}'
 
@@ -163,3 +171,63 @@ async def test_a_subscription_over_http_is_refused_by_name(served: Served) -> No
     error = (await served.call("count", 3))["error"]
     assert error["code"] == -32090
     assert "WebSocket" in error["data"]
+
+
+async def test_a_request_that_waits_too_long_is_answered_by_name(serve: Serve) -> None:
+    served = await serve(request_seconds=0.2)
+    slow = b'{"jsonrpc":"2.0","id":"mine","method":"later","params":[5000]}'
+    received = await served.raw(head(len(slow)) + slow + head(len(NAME)) + NAME)
+    first, second = received.split(b"HTTP/1.1 200 OK\r\n")[1:]
+    refused = orjson.loads(first.partition(b"\r\n\r\n")[2])
+    assert (refused["id"], refused["error"]["code"]) == ("mine", -32009)
+    assert b"OpenLedger" in second
+
+
+async def test_chunks_may_come_behind_their_head(served: Served) -> None:
+    asked = (
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\n"
+    )
+    stream = await trio.open_tcp_stream("127.0.0.1", served.port)
+    async with stream:
+        for part in (asked, b"%x\r\n%b\r\n" % (len(NAME), NAME), b"0\r\n\r\n"):
+            await stream.send_all(part)
+            await trio.sleep(0.02)
+        assert b"OpenLedger" in await stream.receive_some()
+
+
+async def test_a_client_that_expects_to_continue_may_send_chunks(served: Served) -> None:
+    asked = (
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        b"Expect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n"
+    )
+    stream = await trio.open_tcp_stream("127.0.0.1", served.port)
+    async with stream:
+        await stream.send_all(asked)
+        with trio.fail_after(2):
+            assert await stream.receive_some() == b"HTTP/1.1 100 Continue\r\n\r\n"
+        await stream.send_all(b"%x\r\n%b\r\n0\r\n\r\n" % (len(NAME), NAME))
+        assert b"OpenLedger" in await stream.receive_some()
+
+
+async def test_a_client_that_is_gone_before_a_request_waits_leaves_nothing_behind(
+    recwarn: pytest.WarningsRecorder,
+) -> None:
+    dispatcher = Dispatcher(methods_under_test(), batch_length=1, response_bytes=1000)
+    client, stream = trio.testing.memory_stream_pair()
+    connection = HttpConnection(
+        cast("trio.SocketStream", stream),
+        dispatcher,
+        dispatcher,
+        RpcConfig(),
+        lambda: (200, b"{}"),
+        {},
+        Backlog(1000),
+    )
+    slow = b'{"jsonrpc":"2.0","id":1,"method":"later","params":[1]}'
+    await client.send_all(head(len(NAME)) + NAME + head(len(slow)) + slow)
+    await client.aclose()
+    with pytest.raises(trio.BrokenResourceError):
+        await connection.serve()
+    gc.collect()
+    assert [str(warning.message) for warning in recwarn] == []

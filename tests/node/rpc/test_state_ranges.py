@@ -141,7 +141,7 @@ async def test_a_block_is_traced_on_its_parents_state(
 ) -> None:
     blocks = await hashes(socket, node, 2)
     trace = (await result(socket, "state_traceBlock", blocks[2]))["blockTrace"]
-    assert (trace["blockHash"], trace["parentHash"]) == (blocks[2], blocks[1])
+    assert (trace["blockHash"], trace["parentHash"]) == (blocks[2][2:], blocks[1][2:])
     names = [span["name"] for span in trace["spans"]]
     assert names == ["execute_block", "initialize_block", "apply_extrinsic", "finalize_block"]
     texts = [event["data"]["stringValues"] for event in trace["events"]]

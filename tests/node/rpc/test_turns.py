@@ -15,8 +15,8 @@ from node.rpc.work import CLIENT, Turns, Work
 
 
 def spin(seconds: float) -> None:
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end:
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
         pass
 
 
@@ -96,6 +96,7 @@ async def test_one_connection_cannot_take_the_whole_queue() -> None:
 
     async with trio.open_nursery() as nursery, trio.open_nursery() as connections:
         connections.start_soon(connection, "greedy", 20, nursery)
+        await trio.testing.wait_all_tasks_blocked()
         connections.start_soon(connection, "modest", 1, nursery)
     share = Work.KEYS.waiting // 4
     assert served.count("greedy") == Work.KEYS.at_once + share
@@ -149,9 +150,9 @@ async def test_many_busy_clients_leave_the_loop_to_others(clients: int) -> None:
     async def consensus() -> None:
         nonlocal worst
         while True:
-            asked = time.perf_counter()
+            asked = time.thread_time()
             await trio.sleep(0)
-            worst = max(worst, time.perf_counter() - asked)
+            worst = max(worst, time.thread_time() - asked)
 
     async with trio.open_nursery() as nursery:
         async with trio.open_nursery() as busy:

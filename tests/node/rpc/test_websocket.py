@@ -89,6 +89,71 @@ async def test_requests_in_flight_are_bounded_but_all_answered(serve: Serve) -> 
     assert answers == set(range(20))
 
 
+async def test_a_client_whose_requests_wait_for_each_other_is_not_taken_for_silent(
+    serve: Serve,
+) -> None:
+    served = await serve(in_flight=1, ping_seconds=0.1, idle_seconds=0.3)
+    request = b'{"jsonrpc":"2.0","id":%d,"method":"later","params":[200]}'
+    stream = await trio.open_tcp_stream("127.0.0.1", served.port)
+    received = b""
+    async with stream:
+        await stream.send_all(UPGRADE + b"".join(masked(request % number) for number in range(5)))
+        with trio.fail_after(5):
+            while received.count(b'"done"') < 5:
+                data = await stream.receive_some()
+                assert data, "the node left"
+                received += data
+
+
+async def test_the_reason_to_close_reaches_a_client_that_still_sends(serve: Serve) -> None:
+    served = await serve(request_bytes=100)
+    much = b" " * 4_000_000
+    frame = b"\x81\xff" + len(much).to_bytes(8, "big") + b"\0\0\0\0" + much
+    received = await served.raw(UPGRADE + frame)
+    assert (1009).to_bytes(2, "big") + b"the request is too big" in received
+
+
+async def test_what_a_batch_keeps_back_counts_as_backlog(serve: Serve) -> None:
+    served = await serve(backlog_bytes=1_000_000, high_water_bytes=10_000)
+    batch = [
+        {"jsonrpc": "2.0", "id": 1, "method": "flood"},
+        {"jsonrpc": "2.0", "id": "a long request" * 9, "method": "later", "params": [60_000]},
+    ]
+    stream = await trio.open_tcp_stream("127.0.0.1", served.port)
+    async with stream:
+        await stream.send_all(UPGRADE + long_frame(orjson.dumps(batch)))
+        received = b""
+        with trio.fail_after(4):
+            while data := await stream.receive_some():
+                received += data
+    assert received.endswith(b"\r\n\r\n"), "the node said more than its handshake"
+    with trio.fail_after(2):
+        while served.server.connections:
+            await trio.sleep(0.01)
+    assert served.server._backlog.queued == 0
+
+
+async def test_a_batch_whose_answer_is_too_long_drops_what_it_began(serve: Serve) -> None:
+    served = await serve(response_bytes=2000)
+    batch: list[object] = [{"jsonrpc": "2.0", "id": 1, "method": "count", "params": [9]}]
+    batch += [{"jsonrpc": "2.0", "id": 2, "method": "echo", "params": ["00" * 400]}] * 3
+    async with served.websocket() as socket:
+        await socket.send_message(orjson.dumps(batch).decode())
+        assert orjson.loads(await socket.get_message())["error"]["code"] == -32008
+        assert (await ask(socket, "system_name", ident=3))["id"] == 3
+        assert served.server.subscriptions == 0
+        assert served.server._backlog.queued == 0
+
+
+async def test_a_subscription_is_ended_by_the_methods_of_its_own_kind_only(served: Served) -> None:
+    async with served.websocket() as socket:
+        ident = (await ask(socket, "count", 0))["result"]
+        assert (await ask(socket, "unflood", ident))["result"] is False
+        assert (await ask(socket, "uncount", ident))["result"] is True
+    refused = await served.call("uncount", ident)
+    assert refused["error"]["code"] == -32090
+
+
 async def test_a_message_too_big_closes_the_socket_with_1009(serve: Serve) -> None:
     served = await serve(request_bytes=100)
     received = await served.raw(UPGRADE + masked(b" " * 101))
@@ -179,6 +244,11 @@ UPGRADE = (
 def masked(payload: bytes, first: int = 0x81) -> bytes:
     """One client frame of fewer than 126 bytes, with a mask of zeros."""
     return bytes([first, 0x80 | len(payload)]) + b"\0\0\0\0" + payload
+
+
+def long_frame(payload: bytes) -> bytes:
+    """One client frame of 126 to 65,535 bytes, with a mask of zeros."""
+    return b"\x81\xfe" + len(payload).to_bytes(2, "big") + b"\0\0\0\0" + payload
 
 
 async def test_a_client_that_leaves_with_requests_waiting_leaves_nothing_behind(
