@@ -61,7 +61,7 @@ class Script:
                 Pace(block_interval=0),
                 self.ledger,
                 crypto,
-                self.keys[ME].public,
+                (self.keys[ME].public,),
                 self.epoch,
                 final,
                 MINIMUM_PERIOD,

@@ -1,11 +1,13 @@
 """The keys of a running node as its operator changes them from outside: made, put in, looked up.
 
-What is in use stays in use until a restart. So a new consensus key of a node that has one already
-waits in a keystore beside (`keystore-next`), from where the operator moves it into place.
+A validator that has a consensus key gets a second one in a keystore beside (`keystore-next`). One
+that was made here signs nowhere else, so it is known to the running node at once and signs from
+the first block of the epoch whose set has it; one that was put in is known after a restart.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
 
@@ -36,7 +38,10 @@ class NodeKeysReason(Enum):
     )
     UNKNOWN_TYPE = "there is no such key type; known are consensus (smpx), worker, account, voucher"
     OTHER_PUBLIC = "the secret gives another public key"
-    WAITING = "a key waits already; register it, or move its file away first"
+    WAITING = (
+        "there is a second key already; register it, or, where it signs, move its file into the "
+        "place of the first one"
+    )
     NOT_OURS = "there is no such consensus key in the node's keystores"
 
 
@@ -55,20 +60,32 @@ class NodeKeys:
     """
 
     def __init__(
-        self, paths: ChainPaths, password: str | None, in_use: bytes | None = None
+        self,
+        paths: ChainPaths,
+        password: str | None,
+        in_use: bytes | None = None,
+        adopt: Callable[[SessionKey], object] = lambda _key: None,
     ) -> None:
-        """password: of the keystore, None where the node does not know it; in_use: a public key."""
+        """Take what the node was started with.
+
+        password: of the keystore, None where the node does not know it; in_use: a public key;
+        adopt: is given each new key that was made for a validator that signs.
+        """
         self._paths = paths
         self._password = password
         self.in_use = in_use
+        self._adopt = adopt
 
     def rotate(self) -> bytes:
         """Make a new consensus key and return its public half; raises Refusal.
 
-        It lies in the keystore if none is there, else in the one beside.
+        It lies in the keystore if none is there, else in the one beside. The running validator
+        signs with it in epochs whose set has it.
         """
         phrase, pair = generate("ed25519")
         self._insert_consensus(phrase)
+        if self.in_use is not None and isinstance(pair, Ed25519KeyPair):
+            self._adopt(SessionKey(pair.seed))
         return pair.public
 
     def insert(self, key_type: str, secret_uri: str, public: bytes) -> None:

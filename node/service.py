@@ -70,6 +70,7 @@ class NodeConfig:
     """Everything that the command line decides.
 
     key_seed: the 32 secret bytes of the consensus key, None on a node that only follows;
+    next_key_seed: of the key that is to follow it, where there is one;
     keystore_password: for keys that are changed through JSON-RPC, None where that is refused;
     init_log: the key never signed on this chain; listen_for_double: wait for another process with
     this key before signing again; network: None meets nobody; checkpoint: an epoch's end that is
@@ -80,6 +81,7 @@ class NodeConfig:
     base_path: Path
     name: str = "openledger"
     key_seed: bytes | None = field(default=None, repr=False)
+    next_key_seed: bytes | None = field(default=None, repr=False)
     keystore_password: str | None = field(default=None, repr=False)
     init_log: bool = False
     listen_for_double: bool = True
@@ -145,6 +147,8 @@ async def run_node(config: NodeConfig, task_status: Starter = trio.TASK_STATUS_I
             listen=config.listen_for_double,
             report=EvidenceFolder(config.paths.evidence).keep,
         )
+        if config.next_key_seed is not None:
+            agreement.add_key(SessionKey(config.next_key_seed))
         parts = _Parts(config, chain, runtime, settings, network, agreement)
         try:
             await parts.run(task_status)
@@ -200,7 +204,7 @@ class _Parts:
             self.private,
             self.exchange,
             EvidenceFolder(config.paths.evidence),
-            _keys(config),
+            _keys(config, agreement),
             Notes(config.paths.notes),
         )
         network.set_handler(RequestKind.STATE, StateServer(chain).answer)
@@ -300,9 +304,9 @@ def _open_chain(config: NodeConfig, runtime: NativeRuntime) -> Iterator[Chain]:
         _log.info("chain closed", finalised=chain.finalized().number)
 
 
-def _keys(config: NodeConfig) -> NodeKeys:
+def _keys(config: NodeConfig, agreement: Engine) -> NodeKeys:
     in_use = None if config.key_seed is None else SessionKey(config.key_seed).public
-    return NodeKeys(config.paths, config.keystore_password, in_use)
+    return NodeKeys(config.paths, config.keystore_password, in_use, agreement.add_key)
 
 
 def _facts(config: NodeConfig) -> NodeFacts:

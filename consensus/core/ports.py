@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -66,7 +67,8 @@ class FinalRef:
 class ParticipantConfig:
     """What a validator knows when it starts.
 
-    public: its session key, None on a node that only follows; epoch: of the block after the last
+    publics: its session keys, none on a node that only follows; a key that is added while the
+    core runs counts from the next epoch that it enters; epoch: of the block after the last
     final one, which `final` names (view 0 where that one ended the epoch before); minimum_period:
     milliseconds by which a block's time exceeds its parent's.
     """
@@ -75,7 +77,7 @@ class ParticipantConfig:
     pace: Pace
     ledger: Ledger
     crypto: Crypto
-    public: bytes | None
+    publics: Collection[bytes]
     epoch: Epoch
     final: FinalRef
     minimum_period: int = 1

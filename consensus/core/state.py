@@ -58,7 +58,7 @@ class EpochState(ABC):
     ) -> None:
         self.config = config
         self.epoch = epoch
-        self.me = None if config.public is None else epoch.validators.position(config.public)
+        self.me = epoch.validators.position_among(config.publics)
         self.signing = False
         """Whether it votes; see `allow_signing`."""
         self.final = final

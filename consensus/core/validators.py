@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from itertools import compress
 
@@ -37,6 +37,13 @@ class ValidatorSet:
         """Find the position of a key."""
         for position, member in enumerate(self.members):
             if member.public == public:
+                return position
+        return None
+
+    def position_among(self, publics: Collection[bytes]) -> int | None:
+        """Find the first position that one of these keys has."""
+        for position, member in enumerate(self.members):
+            if member.public in publics:
                 return position
         return None
 

@@ -50,6 +50,7 @@ class Diary:
         self._tell = tell
         self._limit = self._compact_bytes = compact_bytes
         self._disk = trio.CapacityLimiter(1)
+        self._public: bytes | None = None
 
     async def start(self, epoch: Epoch, final_view: int) -> Entered:
         """Enter the epoch that the process starts in; `final_view` is the last final one in it."""
@@ -72,7 +73,7 @@ class Diary:
         if gate is None or folder is None:
             return outside
         gate.pass_over(epoch.number)
-        if epoch.validators.position(gate.public) is None:
+        if epoch.validators.position_among(gate.publics) is None:
             return outside
         at_start = final_view == 0
         try:
@@ -85,10 +86,17 @@ class Diary:
             fields: dict[str, object] = {"epoch": epoch.number, "reason": refusal.reason.name}
             self._tell("this validator only observes", fields | {"detail": refusal.detail})
             return outside
+        self._tell_key(gate.public(epoch.number), epoch.number)
         self._limit = self._compact_bytes
         first_start = epoch.number == 0 and at_start
         suspicious = not opened.fresh or not first_start
         return Entered(opened.records, signing=True, suspicious=suspicious)
+
+    def _tell_key(self, public: bytes, epoch: int) -> None:
+        """Say when another key of this validator begins to sign."""
+        if self._public is not None and public != self._public:
+            self._tell("signing with a new key from now on", {"epoch": epoch, "key": public})
+        self._public = public
 
     def log(self, epoch: int, record: Record) -> None:
         """Append a record, on the disk after `sync`; raises LogFailed."""

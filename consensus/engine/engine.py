@@ -141,7 +141,7 @@ class Engine:
                 self.settings.pace,
                 ChainView(application),
                 self._crypto,
-                None if self._gate is None else self._gate.public,
+                () if self._gate is None else self._gate.publics,
                 epoch,
                 final,
                 self.settings.minimum_period_ms,
@@ -165,6 +165,15 @@ class Engine:
             return None
         return encode_response(respond(decoded, running.core, running.application))
 
+    def add_key(self, key: SessionKey) -> None:
+        """Take another key of this validator, for the epochs whose set has it.
+
+        The key must sign nowhere else, and never have signed without the logs of this folder. Does
+        nothing on a node that only follows. Safe to call from any thread.
+        """
+        if self._gate is not None:
+            self._gate.add(key)
+
     @property
     def core(self) -> Core | None:
         """The core, to read from while the engine runs."""
@@ -186,7 +195,7 @@ class Engine:
         gate = self._gate
         if gate is None or not (self._listen and entered.signing and entered.suspicious):
             return None
-        position = epoch.validators.position(gate.public)
+        position = epoch.validators.position_among(gate.publics)
         if position is None or len(epoch.validators) == 1:
             return None
         seconds = 2 * self.settings.pace.leader / 1000

@@ -6,6 +6,7 @@ that is sent again by another way, cannot make this validator contradict itself.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from consensus.core import rules
@@ -32,7 +33,7 @@ class _Book:
 
     log: EpochLog
     position: int
-    public: bytes
+    key: SessionKey
     floor: int = 0
     """Nothing is signed up to this view."""
     dropped: int = 0
@@ -86,23 +87,33 @@ class _Book:
 
 
 class SigningGate:
-    """Holds the key, and a book for every epoch whose log is open."""
+    """Holds the keys, of which an epoch's set has one, and a book for every open log."""
 
     def __init__(self, key: SessionKey, domain: VoteDomain) -> None:
-        self._key = key
+        self._first = key
+        self._keys = {key.public: key}
         self._domain = domain
         self._books: dict[int, _Book] = {}
         self._current = -1
         self.listening = False
 
     @property
-    def public(self) -> bytes:
-        """The public key."""
-        return self._key.public
+    def publics(self) -> Collection[bytes]:
+        """The public keys, those added later included."""
+        return self._keys.keys()
+
+    def add(self, key: SessionKey) -> None:
+        """Take another key, for the epochs whose set has it; it must sign nowhere else."""
+        self._keys[key.public] = key
+
+    def public(self, epoch: int) -> bytes:
+        """Return the public key that signs in an epoch whose log is open."""
+        return self._books[epoch].key.public
 
     def prove(self, alpha: bytes) -> bytes:
-        """Prove the 80 bytes of the ECVRF on `alpha`."""
-        return self._key.prove(alpha)
+        """Prove the 80 bytes of the ECVRF on `alpha`, with the key of the latest epoch."""
+        book = self._books.get(self._current)
+        return (self._first if book is None else book.key).prove(alpha)
 
     # --- epochs ---------------------------------------------------------------------------
 
@@ -124,12 +135,15 @@ class SigningGate:
         first = opened.records[0]
         if not isinstance(first, EpochOpened):
             raise SigningRefused(SigningReason.DAMAGED)
-        epoch, public, path = first.epoch, self._key.public, opened.log.path
-        position = ValidatorSet(first.authorities).position(public)
+        epoch, path = first.epoch, opened.log.path
+        validators = ValidatorSet(first.authorities)
+        position = validators.position_among(self._keys)
         if position is None:
-            detail = f"the key 0x{public.hex()} is no validator in epoch {epoch}"
+            shown = " and ".join(f"0x{known.hex()}" for known in self._keys)
+            detail = f"the key {shown} is no validator in epoch {epoch}"
             raise SigningRefused(SigningReason.OTHER_KEY, detail)
-        book = _Book(opened.log, position, public)
+        public = validators.members[position].public
+        book = _Book(opened.log, position, self._keys[public])
         for record in opened.records:
             if isinstance(record, OwnVote) and not self._is_own(book, record.vote):
                 detail = f"{path} holds votes of another key than 0x{public.hex()}"
@@ -226,12 +240,12 @@ class SigningGate:
         if subject.epoch != self._current:
             raise SigningRefused(SigningReason.EPOCH_OVER)
         _check_rules(book, subject)
-        vote = vote_of(subject, book.position, self._key.vote(self._domain, subject))
+        vote = vote_of(subject, book.position, book.key.vote(self._domain, subject))
         self.log(subject.epoch, OwnVote(vote))
         return vote
 
     def is_foreign(self, vote: Vote) -> bool:
-        """Tell whether a vote carries this key's signature, yet was not made here."""
+        """Tell whether a vote carries this validator's signature, yet was not made here."""
         book = self._books.get(vote.epoch)
         if book is None or vote.kind > VoteKind.FINALIZE or vote.view <= book.dropped:
             return False
@@ -241,7 +255,7 @@ class SigningGate:
         if vote.signer != book.position:
             return False
         message = vote_bytes(self._domain, vote.subject())
-        return verify_ed25519(book.public, message, vote.signature)
+        return verify_ed25519(book.key.public, message, vote.signature)
 
 
 def block_of(subject: Subject) -> bytes:

@@ -22,7 +22,11 @@ from node.cli.options import (
     chosen_spec,
 )
 from node.cli.rpc_options import ANYWHERE, LOOPBACK, add_rpc_options, chosen_rpc, port
-from node.cli.session_key import keystore_password, session_key_seed
+from node.cli.session_key import (
+    keystore_password,
+    next_session_key_seed,
+    session_key_seed,
+)
 from node.paths import ChainPaths
 from node.service import NodeConfig, RunningNode, run_node
 
@@ -102,6 +106,7 @@ def node_config(arguments: argparse.Namespace, base_path: Path) -> NodeConfig:
         base_path=base_path,
         name=arguments.name,
         key_seed=session_key_seed(spec, paths, suri, password) if validator else None,
+        next_key_seed=next_session_key_seed(paths, password) if validator else None,
         keystore_password=password,
         init_log=arguments.init_log or arguments.dev or arguments.tmp,
         listen_for_double=not arguments.dev,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from genesis.spec import ChainSpec, ChainType
-from node.client.signing import Ed25519KeyPair, from_uri
+from node.client.signing import Ed25519KeyPair, KeyPair, from_uri
 from node.errors import NodeError
 from node.keystore import Keystore
 from node.node_keys import CONSENSUS
@@ -41,6 +41,24 @@ def session_key_seed(
         _require_keystore(paths)
         with Keystore(paths.keystore, password or read_password(None)) as keystore:
             pair = keystore.load(CONSENSUS)
+    return _seed(pair)
+
+
+def next_session_key_seed(paths: ChainPaths, password: str | None) -> bytes | None:
+    """Return the secret of the key beside the keystore; None without one, or a password for it.
+
+    Raises KeystoreError.
+    """
+    folder = paths.keystore_next
+    if password is None or not folder.exists():
+        return None
+    with Keystore(folder, password) as keystore:
+        if not any(key.purpose == CONSENSUS for key in keystore.list()):
+            return None
+        return _seed(keystore.load(CONSENSUS))
+
+
+def _seed(pair: KeyPair) -> bytes:
     if not isinstance(pair, Ed25519KeyPair):
         raise NodeError("the consensus key has to be an ed25519 key")
     return pair.seed
@@ -54,4 +72,4 @@ def _require_keystore(paths: ChainPaths) -> None:
         )
 
 
-__all__ = ["CONSENSUS", "keystore_password", "session_key_seed"]
+__all__ = ["CONSENSUS", "keystore_password", "next_session_key_seed", "session_key_seed"]

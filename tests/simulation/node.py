@@ -148,7 +148,7 @@ class Node:
             pace=self.pace,
             ledger=self.ledger,
             crypto=world.ring,
-            public=None if self.key is None else self.key.public,
+            publics=() if self.key is None else (self.key.public,),
             epoch=epoch,
             final=final,
             minimum_period=MINIMUM_PERIOD,

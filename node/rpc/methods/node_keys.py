@@ -30,8 +30,8 @@ def node_key_methods(backend: Backend) -> list[AnyMethod]:
     async def rotate() -> str:
         """Make a new consensus key in the node's keystore and return its public half.
 
-        It is not in use yet: register it with `Session.set_keys`, and move it into place when it
-        acts. On a node that has a consensus key, it waits in `keystore-next`.
+        Register it with `Session.set_keys`: the validator signs with it from the first block of
+        the epoch whose set has it. On a node that has a consensus key it lies in `keystore-next`.
         """
         return to_hex(await _run(backend, NodeKeys.rotate))
 

@@ -192,7 +192,7 @@ class World:
         self, position: int, chain: ScriptedChain, epoch: Epoch, final: FinalRef
     ) -> ParticipantConfig:
         public = self.keys[position].public
-        return ParticipantConfig(DOMAIN, PACE, chain, RealCrypto(), public, epoch, final)
+        return ParticipantConfig(DOMAIN, PACE, chain, RealCrypto(), (public,), epoch, final)
 
     @staticmethod
     def _opened(epoch: Epoch) -> EpochOpened:

@@ -48,6 +48,8 @@ class TinyChain:
 
     def __init__(self, settings: AgreementSettings, length: int = 1 << 30) -> None:
         self.members = settings.epoch.validators.members
+        self.later: dict[int, tuple[Authority, ...]] = {}
+        """The sets of epochs from which on others are members."""
         self.length = length
         self.blocks = {GENESIS_HASH: GENESIS}
         self.final = [GENESIS_HASH]
@@ -104,6 +106,7 @@ class TinyChain:
         claim = find_claim(digest)
         if claim is None or number % self.length:
             return []
+        self.members = self.later.get(claim.epoch + 1, self.members)
         return [next_epoch_item(NextEpoch(claim.epoch + 1, self.members, blake2_256(bytes(8))))]
 
     async def execute(self, block: Block) -> BlockRef:

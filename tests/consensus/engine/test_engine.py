@@ -39,6 +39,7 @@ from consensus.engine.refusals import LogFailed
 from consensus.engine.wal import EpochLog
 from consensus.interface import Agreement, AgreementSettings, PeerEvent
 from consensus.session_key import SessionKey
+from runtime.primitives.digest import Authority
 
 DOMAIN = VoteDomain(GENESIS_HASH, 0)
 PATIENCE = 20
@@ -58,12 +59,13 @@ class Member:
     listen: bool = False
     compact_bytes: int = 1 << 20
     engine: Engine | None = None
+    further: tuple[SessionKey, ...] = ()
 
     def make(self) -> Engine:
         folder = None
         if self.key is not None:
             folder = LogFolder.open(self.path, DOMAIN, init_log=self.init_log)
-        return Engine(
+        engine = Engine(
             self.settings,
             key=self.key,
             folder=folder,
@@ -71,6 +73,9 @@ class Member:
             tell=lambda phrase, fields: self.told.append((phrase, fields)),
             compact_bytes=self.compact_bytes,
         )
+        for key in self.further:
+            engine.add_key(key)
+        return engine
 
     async def run(self, wire: Wire) -> None:
         self.engine = self.make()
@@ -196,6 +201,40 @@ async def test_epochs_survive_restarts(tmp_path: Path) -> None:
         for member in running:
             member.chain.restart()
             member.init_log = False
+
+
+@pytest.mark.parametrize("count", [1, 2])
+async def test_a_key_that_is_added_signs_from_the_epoch_whose_set_has_it(
+    tmp_path: Path, count: int
+) -> None:
+    running = members(tmp_path, count, length=3)
+    new = SessionKey(bytes([99]) * 32)
+    before = running[0].chain.members
+    for member in running:
+        member.chain.later[2] = (Authority(new.public, 10), *before[1:])
+
+    async def rotate() -> None:
+        await until(lambda: running[0].engine is not None)
+        assert running[0].engine is not None
+        running[0].engine.add_key(new)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(rotate)
+        await run_until(Wire(), running, reached(running, 8))
+    told = [fields for phrase, fields in running[0].told if phrase.startswith("signing with a new")]
+    assert told == [{"epoch": 2, "key": new.public}]
+    assert "this validator only observes" not in running[0].phrases()
+
+
+async def test_both_keys_of_a_validator_are_known_after_a_restart(tmp_path: Path) -> None:
+    running = members(tmp_path, 1, length=3)
+    new = SessionKey(bytes([99]) * 32)
+    running[0].chain.later[2] = (Authority(new.public, 10),)
+    running[0].further = (new,)
+    for goal in (4, 5, 7, 8, 11):
+        await run_until(Wire(), running, reached(running, goal))
+        running[0].chain.restart()
+        running[0].init_log = False
 
 
 async def test_a_node_without_a_key_follows(tmp_path: Path) -> None:

@@ -109,7 +109,7 @@ async def drive(
     core = Scripted(reply)
 
     def make(config: ParticipantConfig) -> Scripted:
-        assert config.public == KEYS[0].public
+        assert set(config.publics) == {KEYS[0].public}
         return core
 
     engine = Engine(
