@@ -175,6 +175,28 @@ DispatchErrorValue = Annotated[
 ]
 """The error as it stands in events and results."""
 
+
+@variant(index=0, name="Ok", positional=True)
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The call was made."""
+
+    value: None = None
+
+
+@variant(index=1, name="Err", positional=True)
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The call failed."""
+
+    error: DispatchErrorValue
+
+
+DispatchResult = Annotated[
+    Done | Failed, Variants("Result", (("T", type(None)), ("E", DispatchErrorValue)))
+]
+"""What came of a call, as it stands in events."""
+
 PLAIN_ERRORS = {
     DispatchError.OTHER: Other(),
     DispatchError.CANNOT_LOOKUP: CannotLookup(),

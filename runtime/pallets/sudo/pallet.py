@@ -6,6 +6,7 @@ from enum import IntEnum
 from typing import Any
 
 from runtime.frame.calls import Call, Dispatcher, RuntimeCall, outer_table
+from runtime.frame.errors import DispatchResult, Done
 from runtime.frame.host import Host
 from runtime.frame.origin import Origin, Root, ensure_signed
 from runtime.frame.pallet import Pallet, call, event
@@ -19,9 +20,9 @@ from runtime.primitives.types import AccountId, Weight
 
 @event(index=0)
 class Sudid:
-    """The sudo key made a call as the chain itself."""
+    """The sudo key made a call as the chain itself; where that fails, its transaction fails."""
 
-    who: AccountId
+    sudo_result: DispatchResult
 
 
 class Error(IntEnum):
@@ -55,7 +56,7 @@ class Sudo(Pallet, index=6):
         who = ensure_signed(origin)
         ensure(self.key.get() == who, Error.REQUIRE_SUDO)
         self.dispatcher.dispatch(call, Root())
-        self.deposit_event(Sudid(who))
+        self.deposit_event(Sudid(Done()))
 
     def build_genesis(self, genesis: Any) -> None:
         """Give the key to an account: ``{"key": address}``, or to nobody."""

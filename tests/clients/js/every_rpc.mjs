@@ -77,16 +77,16 @@ const flows = {
   },
 
   async readsBlocks() {
-    const { block, justifications } = await ask('chain.getBlock', past.at);
+    const { block } = await ask('chain.getBlock', past.at);
     const [header, hash, finalized] = await Promise.all([
       ask('chain.getHeader', past.at), ask('chain.getBlockHash', past.number), ask('chain.getFinalizedHead'),
     ]);
     const last = await api.rpc.chain.getHeader(finalized);
     return {
       wanted: past.at, hashes: [hash.toHex(), header.hash.toHex(), block.header.hash.toHex()],
-      number: header.number.toNumber(), finalized: last.number.toNumber(), proven: justifications.isSome,
+      number: header.number.toNumber(), finalized: last.number.toNumber(),
       calls: block.extrinsics.map(({ method }) => `${method.section}.${method.method}`),
-      root: header.extrinsicsRoot.toHex(), unknown: await refusal(ask('chain.getHeader', blake2AsHex('none'))),
+      unknown: await refusal(ask('chain.getHeader', blake2AsHex('none'))),
     };
   },
 

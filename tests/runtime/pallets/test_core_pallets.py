@@ -7,7 +7,7 @@ from dev_chain import ROOT, DevChain, account, keys
 
 from runtime.block import BlockExecution
 from runtime.construct import CALLS
-from runtime.frame.errors import DispatchError, TokenError
+from runtime.frame.errors import DispatchError, Done, TokenError
 from runtime.frame.origin import Unsigned
 from runtime.pallets.sudo.pallet import Error as SudoError
 from runtime.pallets.sudo.pallet import Sudid
@@ -133,7 +133,7 @@ def test_a_leader_outside_the_set_makes_no_block(chain: DevChain) -> None:
 def test_sudo_makes_calls_as_the_chain_itself(chain: DevChain) -> None:
     inner = CALLS.make("Balances", "force_set_balance", who=Id(NEW), new_free=10**18)
     made = chain.call("Alice", "Sudo", "sudo", call=inner)
-    assert made[-1] == Sudid(ALICE)
+    assert made[-1] == Sudid(Done())
     assert chain.free(NEW) == 10**18
     chain.assert_refused(SudoError.REQUIRE_SUDO, "Bob", "Sudo", "sudo", call=inner)
     chain.assert_refused(DispatchError.BAD_ORIGIN, ROOT, "Sudo", "sudo", call=inner)
