@@ -34,7 +34,7 @@ class PastRules:
         if method == "Metadata_metadata":
             return encode(bytes, self._metadata(state_of, spec_version, DEFAULT_METADATA))
         if method == "Metadata_metadata_at_version":
-            wanted = _decode_version(method, data)
+            wanted = _decode_version(data)
             return encode(bytes | None, self._records.metadata(spec_version, wanted))
         if method == "Metadata_metadata_versions":
             return encode(tuple[U32, ...], self._records.metadata_versions(spec_version))
@@ -52,9 +52,9 @@ class PastRules:
         return blob
 
 
-def _decode_version(method: str, data: bytes) -> int:
+def _decode_version(data: bytes) -> int:
     try:
         wanted: int = decode(U32, data)
     except DecodeError as error:
-        raise ApiArgumentError(f"{method}: {error}") from error
+        raise ApiArgumentError(str(error)) from error
     return wanted

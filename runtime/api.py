@@ -47,7 +47,7 @@ def call_api(state: State, header: Header, method: str, data: bytes) -> bytes:
     try:
         return answer(api(state, header), declared, data)
     except DecodeError as error:
-        raise ApiArgumentError(f"{method}: {error}") from error
+        raise ApiArgumentError(str(error)) from error
 
 
 def _other_rules(named: bytes | None) -> OtherRules:

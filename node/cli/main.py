@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from typing import Protocol
 
-from node.cli.failures import told
+from node.cli.parsers import Parser
 from node.version import node_version
 
 GROUP = "openledger.commands"
@@ -47,19 +47,41 @@ class Command(Protocol):
         """Add the command."""
 
 
-def parser() -> argparse.ArgumentParser:
-    """Build the parser with all installed commands."""
-    top = argparse.ArgumentParser(
+def parser(commands: Iterable[Command]) -> argparse.ArgumentParser:
+    """Build the parser with these commands."""
+    top: argparse.ArgumentParser = Parser(
         prog="openledger",
         description="A chain that pays data contributors for every AI inference.",
         epilog="Without a command the options are those of `openledger node`.",
     )
     top.add_argument("--version", action="version", version=f"openledger {node_version()}")
     subparsers = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for entry_point in sorted(entry_points(group=GROUP), key=_place):
-        command: Command = entry_point.load()
+    for command in commands:
         command.add_parser(subparsers)
     return top
+
+
+def loaded(points: Iterable[EntryPoint]) -> list[Command]:
+    """Load commands in the order of `--help`; tells of one that cannot be, and leaves it out."""
+    commands: list[Command] = []
+    for point in sorted(points, key=_place):
+        try:
+            commands.append(point.load())
+        except Exception as error:  # whatever a module does, the other commands stay usable
+            sys.stderr.write(f"openledger: {point.name} cannot be loaded: {error!r}\n")
+    return commands
+
+
+def needed(arguments: Sequence[str]) -> list[EntryPoint]:
+    """Return what has to be loaded: one command where the arguments name it, else all or none.
+
+    Loading all takes about a second. An entry point may also add commands of other names, which
+    are found once all are loaded.
+    """
+    if arguments[0] == "--version":
+        return []
+    installed = list(entry_points(group=GROUP))
+    return [point for point in installed if point.name == arguments[0]] or installed
 
 
 def _place(command: EntryPoint) -> tuple[int, str]:
@@ -73,12 +95,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     top_level = ("-h", "--help", "--version")
     if not arguments or (arguments[0].startswith("-") and arguments[0] not in top_level):
         arguments.insert(0, DEFAULT_COMMAND)
-    parsed = parser().parse_args(arguments)
+    points = needed(arguments)
+    commands = loaded(points)
+    if points and not commands:
+        return 1
+    parsed = parser(commands).parse_args(arguments)
     try:
         status: int = parsed.run(parsed)
     except KeyboardInterrupt:
         return 130
     except BaseException as error:
+        from node.cli.failures import told  # takes long to import
+
         text = told(error)
         if text is None:
             raise

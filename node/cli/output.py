@@ -41,7 +41,7 @@ class Output:
         self._as_json = as_json
 
     def facts(self, facts: Mapping[str, Fact]) -> None:
-        """Print one thing's facts."""
+        """Print one thing's facts, by the words that people read; in JSON by `camelCase`."""
         if self._as_json:
             _write(_plain(dict(facts)))
             return
@@ -102,9 +102,15 @@ def _plain(value: Fact) -> object:
         case list():
             return [_plain(item) for item in value]
         case dict():
-            return {name: _plain(item) for name, item in value.items()}
+            return {_camel(name): _plain(item) for name, item in value.items()}
         case _:
             return value
+
+
+def _camel(words: str) -> str:
+    """Write a name of several words as programs do: `heldFor`; one word stays as it is."""
+    first, *others = words.split(" ")
+    return first + "".join(word[:1].upper() + word[1:] for word in others)
 
 
 def _lines(value: Fact) -> list[str]:

@@ -27,7 +27,7 @@ from node.cli.talking import runs
 from node.cli.voucher_purse import Purse
 from node.errors import NodeError
 from node.paths import default_base_path
-from runtime.pallets.inference.types import Session, Worker
+from runtime.pallets.inference.types import Session, SessionState, Worker
 
 LOOPBACK = "127.0.0.1"
 
@@ -208,7 +208,7 @@ def _facts(number: int, session: Session) -> dict[str, Fact]:
         "executor": Account(session.executor),
         "voucher key": Account(session.voucher_key),
         "price": price_facts(session.price),
-        "escrow": Planck(session.escrow),
+        "escrow": None if session.state == SessionState.CLOSED else Planck(session.escrow),
         "held": Planck(session.held),
         "most per request": Planck(session.max_fee),
         "claimed": Planck(session.settled_total),

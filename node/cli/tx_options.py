@@ -44,7 +44,7 @@ def add_transaction_options(parser: Any) -> None:
     era.add_argument(
         "--mortal",
         type=period_argument,
-        default=ERA_BLOCKS,
+        default=str(ERA_BLOCKS),  # a text, as argparse takes the same number for not given
         metavar="PERIOD",
         help=f"for how many blocks the signature holds, at least ({ERA_BLOCKS})",
     )

@@ -13,6 +13,7 @@ import h11
 import orjson
 import trio
 
+from node.rpc.arriving import ArrivingRequest
 from node.rpc.dispatch import Deferred, Dispatcher
 from node.rpc.envelopes import failure, id_of
 from node.rpc.errors import OVERSIZED_REQUEST, RpcError, server_busy
@@ -28,6 +29,10 @@ _READ = 65536
 _LINGER = 1.0
 _REMEMBERED = 512
 _REMEMBERED_BYTES = 2048
+
+
+class _NoRoom(Exception):
+    """The node holds as many bytes of unfinished requests as it may."""
 
 
 class HttpConnection:
@@ -51,6 +56,7 @@ class HttpConnection:
         self._health = health
         self._heads = heads
         self._backlog = backlog
+        self._arriving = ArrivingRequest(backlog.arriving)
         self._buffer = bytearray()
         self._out: list[bytes] = []
         self._scope = trio.CancelScope()
@@ -135,7 +141,14 @@ class HttpConnection:
             status, text = head.refusal
             self._say(status, text.encode() + b"\n", "text/plain", keep_alive=False, cors=head.cors)
             return False
-        body = await self._body(raw, head)
+        try:
+            body = await self._body(raw, head)
+        except _NoRoom:
+            advice = b"too many long requests arrive at once; try again later\n"
+            self._say(503, advice, "text/plain", keep_alive=False, cors=head.cors)
+            return False
+        finally:
+            self._arriving.end()
         if body is None:
             self._too_big(head)
             return False
@@ -163,6 +176,7 @@ class HttpConnection:
             data = await self._stream.receive_some(_READ)
             if not data:
                 raise trio.BrokenResourceError("the client left in the middle of a body")
+            self._make_room(len(data))
             self._buffer += data
         body = bytes(self._buffer[: head.length])
         del self._buffer[: head.length]
@@ -185,6 +199,7 @@ class HttpConnection:
                 await self._flush()
                 connection.receive_data(await self._stream.receive_some(_READ))
             elif isinstance(event, h11.Data):
+                self._make_room(len(event.data))
                 body += event.data
                 if len(body) > self._limits.request_bytes:
                     return None
@@ -193,6 +208,10 @@ class HttpConnection:
                 return bytes(body)
             else:
                 raise trio.BrokenResourceError("the client left in the middle of a body")
+
+    def _make_room(self, count: int) -> None:
+        if not self._arriving.take(count):
+            raise _NoRoom
 
     def _served(self, head: Head) -> Dispatcher:
         """Choose what the sender of a head may call."""

@@ -34,6 +34,7 @@ class RpcLimits:
     high_water_bytes: int = 1024 * 1024
     backlog_bytes: int = 64 * 1024 * 1024
     total_backlog_bytes: int = 256 * 1024 * 1024
+    total_request_bytes: int = 256 * 1024 * 1024
     request_seconds: float = 30.0
     idle_seconds: float = 90.0
     ping_seconds: float = 20.0

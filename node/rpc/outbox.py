@@ -8,6 +8,7 @@ from weakref import WeakSet
 
 import trio
 
+from node.rpc.arriving import Arriving
 from node.rpc.slices import loop_share
 
 if TYPE_CHECKING:
@@ -18,11 +19,15 @@ _SEND_SECONDS = 0.00006
 
 
 class Backlog:
-    """The bytes that wait in the outboxes of all connections, and how many may."""
+    """What waits in memory for all connections, and how much of it may.
 
-    def __init__(self, most: int) -> None:
+    most: bytes in their outboxes; most_arriving: bytes of requests that are not whole yet.
+    """
+
+    def __init__(self, most: int, most_arriving: int) -> None:
         self.most = most
         self.queued = 0
+        self.arriving = Arriving(most_arriving)
         self.sessions: WeakSet[Session] = WeakSet()
 
 

@@ -103,10 +103,13 @@ def hex_bytes(value: object) -> bytes:
 
 @decoder(schema.HASH)
 def hash32(value: object) -> bytes:
-    """Decode a hash of 32 bytes."""
-    decoded = hex_bytes(value)
+    """Decode a hash of 32 bytes, with or without `0x`."""
+    try:
+        decoded = hex_bytes(value)
+    except MalformedError:
+        decoded = b""
     if len(decoded) != 32:
-        raise MalformedError(f"expected 32 bytes, got {len(decoded)}")
+        raise MalformedError("expected a hash: 0x and 64 hexadecimal digits")
     return decoded
 
 

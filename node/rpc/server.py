@@ -37,7 +37,9 @@ class RpcServer:
         self._config = config
         self._health = health
         self._heads: dict[bytes, Head] = {}
-        self._backlog = Backlog(config.limits.total_backlog_bytes)
+        self._backlog = Backlog(
+            config.limits.total_backlog_bytes, config.limits.total_request_bytes
+        )
         self._listeners: Sequence[trio.SocketListener] = ()
         self.connections = 0
         self.sessions = Sessions()

@@ -16,6 +16,7 @@ from wsproto.events import (
 from wsproto.frame_protocol import CloseReason
 from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 
+from node.rpc.arriving import ArrivingRequest
 from node.rpc.dispatch import Deferred, Dispatcher
 from node.rpc.limits import RpcLimits
 from node.rpc.outbox import Backlog, Outbox
@@ -58,7 +59,7 @@ class WebSocketConnection:
             give_up=self._scope.cancel,
         )
         self._parts: list[bytes] = []
-        self._size = 0
+        self._arriving = ArrivingRequest(backlog.arriving)
         self._in_flight = 0
         self._room = trio.Event()
         self._heard = trio.current_time()
@@ -77,6 +78,7 @@ class WebSocketConnection:
             finally:  # behind the last task: one that was just begun may still have subscribed
                 self._session.close_all()
                 self._outbox.close()
+                self._arriving.end()
 
     async def _read(self, data: bytes, trailing: bytes) -> None:
         while True:
@@ -116,9 +118,12 @@ class WebSocketConnection:
         return True
 
     async def _message(self, event: TextMessage | BytesMessage) -> bool:
-        self._size += len(event.data)
-        if self._size > self._limits.request_bytes:
+        room = self._arriving.take(len(event.data))
+        if self._arriving.size > self._limits.request_bytes:
             await self._close(CloseReason.MESSAGE_TOO_BIG, "the request is too big")
+            return False
+        if not room:
+            await self._close(CloseReason.TRY_AGAIN_LATER, "too many long requests at once")
             return False
         if not event.message_finished:
             self._parts.append(_bytes(event.data))
@@ -130,7 +135,7 @@ class WebSocketConnection:
             self._parts.clear()
         else:
             raw = event.data if isinstance(event.data, str) else bytes(event.data)
-        self._size = 0
+        self._arriving.end()
         answer = self._dispatcher.handle(raw, self._session, self._pace)
         if isinstance(answer, bytes):
             if answer:

@@ -68,7 +68,7 @@ class ValidatorRole:
     """It validates in the next epoch."""
     is_elected: bool
     """It is to stand in the set that is frozen when this epoch ends."""
-    key: Bytes32 | None
+    consensus_key: Bytes32 | None
     """The key that it registered for sets yet to be frozen."""
     workers: U32
     """Its workers that do not retire."""

@@ -112,7 +112,7 @@ class AccountsApi(StateApi, version=1):
             is_active=any(v.account == account for v in session.members.get()),
             is_queued=any(v.account == account for v in session.queued.get()),
             is_elected=any(e.account == account for e in session.elected.get()),
-            key=session.next_keys.get(account),
+            consensus_key=session.next_keys.get(account),
             workers=self.runtime.inference.active_workers[account],
             missed_reveals=self.runtime.attribution.faults[account],
         )

@@ -32,7 +32,8 @@ class AttributionApi(StateApi, version=1):
         """Return a batch's report: judgement, clusters and payments; none for an unknown batch.
 
         What a settled batch paid is not kept in the state: it stands in the `Inference.Paid`
-        events of the block that settled it.
+        events of the block that settled it. Nor is what the committee did, once it is over: the
+        seats of such a batch are `Past`.
         """
         inference = self.runtime.inference
         found = inference.batches.get(batch)
@@ -72,11 +73,16 @@ class AttributionApi(StateApi, version=1):
             self_attested=duty.self_attested,
             seats=tuple(self._seat(batch, duty, seat) for seat in duty.seats),
             receipts=duty.receipts,
-            opened=batch in self.runtime.attribution.opened,
+            opened=self._opened(batch, duty),
             commit_until=duty.commit_until,
             reveal_until=duty.reveal_until,
             final_at=duty.final_at,
         )
+
+    def _opened(self, batch: int, duty: Duty) -> bool | None:
+        if not duty.audited or duty.stage == DutyStage.CLOSED:
+            return None
+        return batch in self.runtime.attribution.opened
 
     def _seat(self, batch: int, duty: Duty, validator: bytes) -> SeatView:
         judged = self.runtime.attribution
@@ -85,10 +91,10 @@ class AttributionApi(StateApi, version=1):
             return SeatView(validator, SeatState.REVEALED, revealed.method, revealed.verdicts)
         state = SeatState.WAITING
         if duty.stage == DutyStage.CLOSED:
-            state = SeatState.DROPPED
+            state = SeatState.PAST
         elif (batch, validator) in judged.commits:
             state = SeatState.COMMITTED
-        return SeatView(validator, state, None, ())
+        return SeatView(validator, state, None, None)
 
     def _expected(self, batch: int) -> tuple[Payment, ...]:
         """Settle the batch on a state that is dropped, and read what that paid."""

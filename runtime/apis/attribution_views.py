@@ -48,8 +48,9 @@ class SeatState(IntEnum):
     """It committed to what it found."""
     REVEALED = 2
     """It revealed what it had committed to."""
-    DROPPED = 3
-    """The judgement is over, and what members did is dropped: the events of its blocks tell it."""
+    PAST = 3
+    """The judgement is over. What the member did is not kept, and nothing is said against it: the
+    events `Committed` and `Revealed` of the batch's blocks tell it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +60,9 @@ class SeatView:
     validator: AccountId
     state: SeatState
     method: U16 | None
-    """How it attributed, where it revealed."""
-    verdicts: tuple[Verdict, ...]
-    """On each drawn receipt, where it revealed."""
+    """How it attributed, where it revealed; not kept once the judgement is over."""
+    verdicts: tuple[Verdict, ...] | None
+    """On each drawn receipt, where it revealed; not kept once the judgement is over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +77,9 @@ class DutyView:
     seats: tuple[SeatView, ...]
     receipts: tuple[U32, ...]
     """Positions of the drawn receipts in the batch."""
-    opened: bool
-    """Whether the executor opened the drawn receipts; false again once the judgement is over."""
+    opened: bool | None
+    """Whether the executor opened the drawn receipts; none where no committee judges, and once
+    the judgement is over: it is not kept, the event `Opened` tells it."""
     commit_until: BlockNumber
     reveal_until: BlockNumber
     final_at: BlockNumber

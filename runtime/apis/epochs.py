@@ -16,16 +16,17 @@ class Seat:
     """A validator of an epoch and what it did so far."""
 
     account: AccountId
-    key: Bytes32
+    consensus_key: Bytes32
     """ed25519 key of its votes."""
     stake: Balance
     weight: U64
     """What its votes weigh; two thirds of all weights and a bit more decide."""
-    attested: U32
-    """Blocks of the epoch that it voted for, of those whose votes are counted."""
-    missed: U32
+    attested: U32 | None
+    """Blocks of the epoch that it voted for, of those whose votes are counted; none, as the next
+    two, where the epoch's counts are not kept any more."""
+    missed: U32 | None
     """Views that it led and that brought no block."""
-    made: U32
+    made: U32 | None
     """Blocks that it made."""
 
 
@@ -34,10 +35,10 @@ class EpochView:
     """An epoch and its validators."""
 
     epoch: U64
-    blocks: U32
-    """Its blocks so far whose votes are counted."""
+    blocks: U32 | None
+    """Its blocks so far whose votes are counted; none where its counts are not kept any more."""
     counted: bool
-    """Whether the figures of the validators are kept; they are for the last few epochs."""
+    """Whether its counts are kept, as they are for the last few epochs."""
     validators: tuple[Seat, ...]
     """In the order of their positions."""
 
@@ -89,17 +90,17 @@ class EpochsApi(StateApi, version=1):
 
 
 def _view(epoch: int, validators: tuple[Validator, ...], activity: Activity | None) -> EpochView:
-    none = (0,) * len(validators)
-    done = activity or Activity(0, none, none, none)
+    weights = [authority.weight for authority in authorities_of(validators)]
     seats = tuple(
-        Seat(v.account, v.consensus_key, v.stake, authority.weight, attested, missed, made)
-        for v, authority, attested, missed, made in zip(
-            validators,
-            authorities_of(validators),
-            done.attested,
-            done.missed,
-            done.made,
-            strict=True,
-        )
+        Seat(v.account, v.consensus_key, v.stake, weights[position], *_done(activity, position))
+        for position, v in enumerate(validators)
     )
-    return EpochView(epoch, done.blocks, activity is not None, seats)
+    blocks = None if activity is None else activity.blocks
+    return EpochView(epoch, blocks, activity is not None, seats)
+
+
+def _done(activity: Activity | None, position: int) -> tuple[int | None, int | None, int | None]:
+    """Return what a validator attested, missed and made, where that is kept."""
+    if activity is None:
+        return None, None, None
+    return activity.attested[position], activity.missed[position], activity.made[position]

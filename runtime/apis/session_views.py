@@ -57,8 +57,9 @@ class SessionRow:
     executor: AccountId
     """The worker's key."""
     state: SessionState
-    escrow: Balance
-    """All that the customer put in, less what void batches and the closing gave back."""
+    escrow: Balance | None
+    """All that the customer put in, less what void batches gave back; none once it is closed: the
+    events `SessionOpened` and `SessionToppedUp` tell it."""
     claimed: Balance
     """What the submitted batches claim, less the void ones."""
     opened: BlockNumber
@@ -125,8 +126,9 @@ class SessionView:
     """The model's when the session was opened; it stays."""
     max_fee: Balance
     """Most that one request may cost."""
-    escrow: Balance
-    """All that the customer put in, less what void batches and the closing gave back."""
+    escrow: Balance | None
+    """All that the customer put in, less what void batches gave back; none once it is closed: the
+    events `SessionOpened` and `SessionToppedUp` tell it."""
     held: Balance
     """What of it is still held: neither settled nor refunded."""
     settled: Balance

@@ -59,7 +59,6 @@ class SessionsApi(StateApi, version=1):
             return None
         worker = inference.workers.get(found.executor)
         unclaimed = found.escrow - found.settled_total
-        closed = found.state == SessionState.CLOSED
         return SessionView(
             session=session,
             state=found.state,
@@ -71,11 +70,11 @@ class SessionsApi(StateApi, version=1):
             worker=None if worker is None else worker_view(inference, found.executor, worker),
             price=found.price,
             max_fee=found.max_fee,
-            escrow=found.escrow,
+            escrow=_escrow(found),
             held=found.held,
             settled=found.escrow - found.held,
             pending=found.held - unclaimed,
-            refundable=0 if closed else unclaimed,
+            refundable=0 if found.state == SessionState.CLOSED else unclaimed,
             last_nonce=found.settled_nonce,
             opened=found.opened,
             expires=found.expires,
@@ -141,11 +140,16 @@ def session_row(number: int, session: Session) -> SessionRow:
         model=session.model,
         executor=session.executor,
         state=session.state,
-        escrow=session.escrow,
+        escrow=_escrow(session),
         claimed=session.settled_total,
         opened=session.opened,
         expires=session.expires,
     )
+
+
+def _escrow(session: Session) -> int | None:
+    """Return what was put aside; the state of a closed session holds only what was claimed."""
+    return None if session.state == SessionState.CLOSED else session.escrow
 
 
 def receipt_row(number: int, batch: Batch) -> ReceiptBatchRow:

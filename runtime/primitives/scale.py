@@ -162,7 +162,7 @@ def decode_at(codec_: Codec, data: bytes, offset: int) -> tuple[Any, int]:
     try:
         value, end = codec_.decode_at(data, offset)
     except (IndexError, struct.error, UnicodeDecodeError, KeyError, RecursionError) as error:
-        raise DecodeError(f"malformed or truncated data: {error!r}") from error
+        raise DecodeError("malformed or truncated data") from error
     if end > len(data):
         raise DecodeError(f"{end - len(data)} bytes missing")
     return value, end

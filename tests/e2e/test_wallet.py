@@ -172,7 +172,7 @@ def test_a_datanet_is_created_and_read_back_by_name(run: Run) -> None:
     }
     owner = run("query", "datanets", "datanets", number, "--json").told["owner"]
     held = run("account", "balance", owner, "--json").told
-    assert held["held for"] == {"DatanetDeposit": str(10 * UNIT)}
+    assert held["heldFor"] == {"DatanetDeposit": str(10 * UNIT)}
     assert int(held["transferable"]) == int(held["free"]) - UNIT // 1000
     entries = run("query", "datanets", "datanets", "--json").told
     assert [entry["keys"] for entry in entries] == [[number]]

@@ -119,6 +119,56 @@ def test_help_lists_running_a_node_before_using_one(capsys: pytest.CaptureFixtur
     assert [name for name in listed if name in COMMANDS] == list(COMMANDS)
 
 
+LOADED = """
+import sys
+from importlib.metadata import EntryPoint
+from node.cli import main as cli
+points = {"key": "node.cli.key", "purge-chain": "node.cli.purge_chain", "node": "no.such_module"}
+cli.entry_points = lambda group: [EntryPoint(*point, group) for point in points.items()]
+try:
+    status = cli.main()
+except SystemExit as ended:
+    status = ended.code
+shown = [name for name, module in points.items() if module in sys.modules]
+print(status, *shown)
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shown", "told"),
+    [
+        (["--version"], "0", ""),
+        (["key", "generate"], "0 key", ""),
+        (["node", "--dev"], "1", "openledger: node cannot be loaded: ModuleNotFoundError"),
+        (["--help"], "0 key purge-chain", "openledger: node cannot be loaded: ModuleNotFoundError"),
+    ],
+)
+def test_a_command_loads_itself_alone_and_a_broken_one_stops_no_other(
+    arguments: list[str], shown: str, told: str
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LOADED, *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines()[-1] == shown
+    assert done.stderr.startswith(told)
+    assert done.stderr.count("\n") == bool(told)
+
+
+def test_an_error_stands_below_a_short_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["node", "--rpc-port", "65536"])
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == "usage: openledger node [options]; see openledger node --help"
+    assert second.startswith("openledger node: error: argument --rpc-port: ")
+    with pytest.raises(SystemExit):
+        cli.main(["export-blocks", "--to", "5"])
+    assert "usage: openledger export-blocks" in capsys.readouterr().err
+
+
 def test_an_address_is_shown_for_another_network(capsys: pytest.CaptureFixture[str]) -> None:
     alice = "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY"
     assert cli.main(["key", "inspect", alice, "--network", "0"]) == 0

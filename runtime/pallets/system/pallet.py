@@ -127,7 +127,6 @@ class System(Pallet, index=0):
     @call(index=0, weight=weights.remark)
     def remark(self, origin: Origin, remark: bytes) -> None:
         """Put bytes into a block; they have no effect."""
-        ensure_signed(origin)
 
     @call(index=7, weight=weights.remark_with_event)
     def remark_with_event(self, origin: Origin, remark: bytes) -> None:

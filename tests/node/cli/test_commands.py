@@ -115,7 +115,7 @@ def test_records_go_from_a_file_into_a_published_version(run: Run, tmp_path: Pat
     assert given.status == 0, given.err
     assert given.told["bond"] == str(5 * UNIT // 2)
     taken = run("datanet", "accept", datanet, "--suri", "//Alice")
-    assert taken.told == [{"batch": given.told["batch"], "first record": 0, "records": 2}]
+    assert taken.told == [{"batch": given.told["batch"], "firstRecord": 0, "records": 2}]
     published = run("datanet", "publish", datanet, "--suri", "//Alice")
     assert (published.told["version"], published.told["records"]) == (0, 2)
     shown = run("datanet", "show", datanet).told
@@ -129,7 +129,7 @@ def test_records_go_from_a_file_into_a_published_version(run: Run, tmp_path: Pat
     assert run("model", "back", model, "3", "--suri", "//Eve").status == 0
     assert run("model", "unback", model, "1", "--suri", "//Eve").status == 0
     seen = run("model", "show", model).told
-    assert (seen["stage"], seen["backed with"]) == ("proposed", str(2 * UNIT))
+    assert (seen["stage"], seen["backedWith"]) == ("proposed", str(2 * UNIT))
 
 
 def test_a_rejected_batch_gives_the_bond_back(run: Run, tmp_path: Path) -> None:

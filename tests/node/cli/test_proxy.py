@@ -16,7 +16,9 @@ import trio
 
 from node.cli.answer import check_proof, parse_proof
 from node.cli.local_http import Handler, serve
+from node.cli.output import Planck
 from node.cli.proxy import MAX_BODY, PaidSession, Proxy
+from node.cli.session import _facts
 from node.cli.voucher_purse import Purse
 from node.client.signing import from_uri
 from runtime.pallets.inference.types import Session, SessionState
@@ -208,3 +210,12 @@ async def test_a_body_above_the_limit_and_malformed_requests_are_refused(tmp_pat
         await stream.aclose()
         assert (await local.client.delete(f"{local.url}/v1/models")).status_code == 405
         assert (await local.client.get(f"{local.url}/")).status_code == 404
+
+
+def test_a_closed_session_is_not_said_to_have_had_what_it_claimed_as_escrow() -> None:
+    assert _facts(0, SESSION_ON_CHAIN)["escrow"] == Planck(10_000)
+    closed = replace(
+        SESSION_ON_CHAIN, state=SessionState.CLOSED, escrow=70, held=0, settled_total=70
+    )
+    shown = _facts(0, closed)
+    assert (shown["escrow"], shown["claimed"]) == (None, Planck(70))

@@ -163,3 +163,21 @@ def test_bytes_that_are_nothing_are_refused(run: Run, data: str) -> None:
 def test_no_two_calls_have_names_that_read_the_same() -> None:
     names = [(plain(pallet.NAME), plain(info.name)) for pallet, info in CALLS]
     assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("period", ["64", "128"])
+def test_an_era_is_of_a_length_or_for_ever_not_both(period: str, run: Run) -> None:
+    words = ("system", "remark", "hi", "--from", "//Alice", "--call-data")
+    assert run(*words, "--mortal", period)[0] == 0
+    assert run(*words, "--immortal")[0] == 0
+    for both in (("--mortal", period, "--immortal"), ("--immortal", "--mortal", period)):
+        status, _, err = run(*words, *both)
+        assert status == 2
+        assert "not allowed with argument" in err
+
+
+def test_without_a_choice_an_era_has_64_blocks() -> None:
+    parser = CallParser("it", find_call(find_pallet("system"), "remark"))
+    assert parser.parse(["hi"])[1].mortal == 64
+    assert parser.parse(["hi", "--mortal", "8"])[1].mortal == 8
+    assert parser.parse(["--immortal", "hi"])[1].mortal is None

@@ -138,16 +138,16 @@ def keystore(folder: Path, uri: str, scheme: Any = "ed25519") -> tuple[Path, Pat
 def test_status_shows_the_epoch_and_what_each_validator_did(run: Run) -> None:
     told = run("status").told
     for _ in range(40):
-        if told["blocks counted"] >= 2:
+        if told["blocksCounted"] >= 2:
             break
         time.sleep(0.5)
         told = run("status").told
     (alice,) = told["validators"]
-    assert (told["epoch"], told["first block"], told["last block"]) == (0, 1, 600)
+    assert (told["epoch"], told["firstBlock"], told["lastBlock"]) == (0, 1, 600)
     assert (alice["account"], alice["key"]) == (address(STASH), public("//Alice"))
     assert alice["weight"] == int(alice["stake"]) // 10**9
-    assert alice["made"] == told["block"] == told["blocks counted"] + 1
-    assert (alice["attested"], alice["missed"]) == (told["blocks counted"], 0)
+    assert alice["made"] == told["block"] == told["blocksCounted"] + 1
+    assert (alice["attested"], alice["missed"]) == (told["blocksCounted"], 0)
     assert (told["next"], told["checkpoint"]) == ([], None)
 
 
@@ -167,7 +167,7 @@ def test_a_key_registered_for_the_next_sets_acts_two_epochs_later(run: Run) -> N
     assert done.told == {
         "account": address(STASH),
         "key": public("//Alice//2"),
-        "acts from epoch": 2,
+        "actsFromEpoch": 2,
         "elected": True,
     }
     told = run("status", "--account", address(STASH)).told
@@ -188,7 +188,7 @@ def test_a_key_from_a_keystore_is_registered_and_given_up(run: Run, tmp_path: Pa
     done = run("set-keys", *options, "--suri", "//Bob")
     assert (done.status, done.told["key"], done.told["elected"]) == (0, public("//Bob"), False)
     told = run("status", "--account", address("//Bob")).told
-    assert told["registered key"] == public("//Bob")
+    assert told["registeredKey"] == public("//Bob")
     assert [row["key"] for row in told["acts"]] == [None, None, None]
     assert run("purge-keys", "--suri", "//Bob").told["purged"] == public("//Bob")
     again = run("purge-keys", "--suri", "//Bob")

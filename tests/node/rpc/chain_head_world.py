@@ -219,7 +219,7 @@ class Wire:
             sends,
             high_water=bounds.high_water_bytes,
             most=bounds.backlog_bytes,
-            backlog=Backlog(bounds.total_backlog_bytes),
+            backlog=Backlog(bounds.total_backlog_bytes, bounds.total_request_bytes),
             give_up=lambda: None,
         )
         self.session = Session(nursery, bounds.subscriptions, self.outbox)

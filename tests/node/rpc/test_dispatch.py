@@ -10,6 +10,7 @@ import trio
 from node.rpc.dispatch import Dispatcher, Method
 from node.rpc.errors import RpcError
 from node.rpc.kinds import Later
+from node.rpc.params import MalformedError, hash32
 from tests.node.rpc.conftest import methods_under_test
 
 
@@ -45,6 +46,12 @@ def test_the_id_is_echoed_with_its_type(dispatcher: Dispatcher, ident: object) -
 @pytest.mark.parametrize("given", ["0x0aff", "0aff", "0x0AFF"])
 def test_hex_is_taken_with_and_without_its_prefix(dispatcher: Dispatcher, given: str) -> None:
     assert answer(dispatcher, call("echo", [given]))["result"] == "0x0aff"
+
+
+@pytest.mark.parametrize("given", ["96-1", "0x", "0x" + "ab" * 31, "ab" * 33, 7])
+def test_what_is_no_hash_is_told_what_one_looks_like(given: object) -> None:
+    with pytest.raises(MalformedError, match=r"^expected a hash: 0x and 64 hexadecimal digits$"):
+        hash32(given)
 
 
 def test_an_empty_string_is_no_bytes(dispatcher: Dispatcher) -> None:

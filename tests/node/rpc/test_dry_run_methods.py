@@ -124,7 +124,7 @@ async def test_what_took_long_once_is_called_beside_the_loop_afterwards(
     def slow(self: NativeRuntime, *arguments: Any) -> bytes:
         threads.append(threading.current_thread().name)
         if arguments[2] == "AccountNonceApi_account_nonce":
-            end = time.thread_time() + 0.01
+            end = time.thread_time() + 0.06
             while time.thread_time() < end:
                 pass
         return plain(self, *arguments)

@@ -262,7 +262,7 @@ async def test_an_extrinsic_is_found_in_the_pool_and_in_a_block_that_is_not_fina
         birth_hash=chain.genesis_hash,
     )
     try:
-        found = pages.extrinsic(pool.submit(raw))
+        found = pages.extrinsic(pool.submit(raw), raw)
         assert found is not None
         assert (found["block"], found["extrinsic"]["success"]) == (None, None)
         genesis = chain.header(chain.genesis_hash)
@@ -277,7 +277,7 @@ async def test_an_extrinsic_is_found_in_the_pool_and_in_a_block_that_is_not_fina
         )
         made = await chain.execute(built.block)
         chain.set_best(made.hash)
-        found = pages.extrinsic(blake2_256(raw))
+        found = pages.extrinsic(blake2_256(raw), None)
         assert found is not None
         assert (found["block"], found["finalized"]) == (to_hex(made.hash), False)
         assert (found["extrinsic"]["index"], found["extrinsic"]["success"]) == (1, True)

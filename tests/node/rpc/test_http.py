@@ -8,6 +8,7 @@ import orjson
 import pytest
 import trio
 import trio.testing
+from trio_websocket import ConnectionClosed
 
 from node.rpc.dispatch import Dispatcher
 from node.rpc.http import HttpConnection
@@ -222,7 +223,7 @@ async def test_a_client_that_is_gone_before_a_request_waits_leaves_nothing_behin
         RpcConfig(),
         lambda: (200, b"{}"),
         {},
-        Backlog(1000),
+        Backlog(1000, 1000),
     )
     slow = b'{"jsonrpc":"2.0","id":1,"method":"later","params":[1]}'
     await client.send_all(head(len(NAME)) + NAME + head(len(slow)) + slow)
@@ -231,3 +232,33 @@ async def test_a_client_that_is_gone_before_a_request_waits_leaves_nothing_behin
         await connection.serve()
     gc.collect()
     assert [str(warning.message) for warning in recwarn] == []
+
+
+async def test_long_requests_of_all_connections_share_the_nodes_room(serve: Serve) -> None:
+    served = await serve(total_request_bytes=1_000_000)
+    streams = [await trio.open_tcp_stream("127.0.0.1", served.port) for _ in range(2)]
+    for stream in streams:
+        await stream.send_all(head(900_000) + b" " * 800_000)
+    answers = []
+    with trio.fail_after(10):
+        while not answers:
+            for stream in streams:
+                with trio.move_on_after(0.05):
+                    answers.append(await stream.receive_some(1000))
+    assert answers[0].startswith(b"HTTP/1.1 503 ")
+    assert (await served.call("echo", "0x00"))["result"] == "0x00"
+    for stream in streams:
+        await stream.aclose()
+    with trio.fail_after(10):
+        while served.server._backlog.arriving.held:
+            await trio.sleep(0.01)
+
+
+async def test_a_long_message_without_room_is_closed_with_a_reason(serve: Serve) -> None:
+    served = await serve(total_request_bytes=100_000)
+    async with served.websocket() as socket:
+        await socket.send_message("0" * 400_000)
+        with pytest.raises(ConnectionClosed) as closed:
+            await socket.get_message()
+    assert closed.value.reason.code == 1013
+    assert served.server._backlog.arriving.held == 0

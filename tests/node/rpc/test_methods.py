@@ -184,6 +184,7 @@ async def test_runtime_calls_answer_and_unknown_ones_have_the_text_that_clients_
     refusal = await error(socket, "state_call", "AccountNonceApi_account_nonce", "0x00")
     assert refusal["code"] == 4003
     assert "cannot decode" in refusal["message"]
+    assert refusal["message"].count("AccountNonceApi_account_nonce") == 1
 
 
 async def test_a_transaction_is_told_of_from_the_pool_to_finality(
@@ -245,8 +246,9 @@ async def test_fees_are_told_for_a_transaction_that_is_not_submitted(
     socket: WebSocketConnection, node: RunningNode
 ) -> None:
     data = signed(node, 0, tip=7).hex()
-    info = await result(socket, "payment_queryInfo", data)
-    fee = (await result(socket, "payment_queryFeeDetails", data))["inclusionFee"]
+    best = await result(socket, "chain_getBlockHash")
+    info = await result(socket, "payment_queryInfo", data, best)
+    fee = (await result(socket, "payment_queryFeeDetails", data, best))["inclusionFee"]
     assert int(info["partialFee"]) == sum(int(part, 16) for part in fee.values())
     assert info["weight"]["ref_time"] > 0
 

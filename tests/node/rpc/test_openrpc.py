@@ -136,6 +136,19 @@ def test_errors_have_a_code_that_is_described(described: Described) -> None:
             assert asked.answer["error"]["code"] in known, asked
 
 
+def test_methods_of_a_connection_say_that_http_cannot_have_them(described: Described) -> None:
+    errors = {
+        method["name"]: {error["$ref"].rpartition("/")[2] for error in method["errors"]}
+        for method in described.document["methods"]
+    }
+    groups = ("chainHead_", "transaction_", "transactionWatch_", "archive_v1_s")
+    mine = {name for name in errors if name.startswith(groups)}
+    assert len(mine) == 17
+    assert {name for name in mine if "NeedsWebSocket" not in errors[name]} == set()
+    assert "NeedsWebSocket" not in errors["archive_v1_header"]
+    assert "ServerBusy" in errors["archive_v1_storageDiff"]
+
+
 def test_parameters_that_are_taken_have_the_shape_that_is_described(described: Described) -> None:
     table = methods(described)
     for asked in described.asked:

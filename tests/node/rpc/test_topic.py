@@ -9,12 +9,12 @@ import pytest
 import trio
 import trio.testing
 
-import node.rpc.methods.state_subscriptions as watches
 from node.rpc import slices
 from node.rpc.dispatch import LengthyMethod, SubscribeMethod
 from node.rpc.errors import SERVER_BUSY, RpcError
 from node.rpc.heads import Heads
 from node.rpc.methods.finality import finality_methods
+from node.rpc.methods.state_subscriptions import state_subscriptions
 from node.rpc.outbox import Backlog, Outbox
 from node.rpc.subscriptions import Session, Subscription
 from node.rpc.topic import Topic
@@ -24,7 +24,11 @@ from tests.node.rpc.tiny_world import tiny_world
 def session(nursery: trio.Nursery) -> Session:
     stream, _ = trio.testing.memory_stream_pair()
     outbox = Outbox(
-        stream, high_water=1 << 20, most=1 << 22, backlog=Backlog(1 << 22), give_up=lambda: None
+        stream,
+        high_water=1 << 20,
+        most=1 << 22,
+        backlog=Backlog(1 << 22, 1 << 22),
+        give_up=lambda: None,
     )
     return Session(nursery, 100, outbox)
 
@@ -44,17 +48,17 @@ async def test_a_listener_that_fails_stops_neither_the_news_nor_the_others(
         await topic.tell("one")
         await topic.tell("two")
     assert heard == ["one", "two"]
-    assert caplog.text.count("a fault on") == 2
+    assert caplog.text.count("KeyError: ") == 2
 
 
 async def test_keys_are_counted_before_they_are_read(
     tmp_path: Path, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watches, "_MOST_WATCHED_BY_ALL", 4)
+    monkeypatch.setitem(state_subscriptions.__globals__, "_MOST_WATCHED_BY_ALL", 4)
     monkeypatch.setattr(slices, "SLICE_SECONDS", -1.0)  # so that every key is waited behind
     async with tiny_world(tmp_path) as world:
         heads = Heads(world.chain)
-        method, _ = watches.state_subscriptions(world.backend, heads)
+        method, _ = state_subscriptions(world.backend, heads)
         assert isinstance(method, SubscribeMethod)
         refused: list[int] = []
 
@@ -102,4 +106,4 @@ async def test_a_long_search_for_a_proof_lets_others_run(
             others.start_soon(count)
             assert await prove.call(1) is None
             others.cancel_scope.cancel()
-        assert turns >= 30
+        assert turns >= 20

@@ -53,10 +53,10 @@ def test_a_report_follows_the_judgement(panel: Panel) -> None:
     seat = _seat(panel, batch, member)
     assert (seat.state, seat.method) == (SeatState.REVEALED, 0)
     assert seat.verdicts == (Verdict.INCONCLUSIVE,) * len(duty.receipts)
-    assert not report(panel, batch).duty.opened
+    assert report(panel, batch).duty.opened is False
     panel.publish(batch)
     panel.block()
-    assert report(panel, batch).duty.opened
+    assert report(panel, batch).duty.opened is True
 
 
 def _seat(panel: Panel, batch: int, validator: bytes) -> Any:
@@ -75,7 +75,19 @@ def test_what_a_settlement_will_pay_is_what_it_pays(panel: Panel) -> None:
     assert paid
     after = report(panel, batch)
     assert (after.expected, after.batch.state) == ((), BatchState.SETTLED)
-    assert {seat.state for seat in after.duty.seats} == {SeatState.DROPPED}
+
+
+def test_a_judgement_that_is_over_says_nothing_against_its_members(panel: Panel) -> None:
+    batch = panel.submit()
+    panel.judge(batch, {})
+    during = report(panel, batch).duty
+    assert during.opened is True
+    assert {seat.state for seat in during.seats} == {SeatState.REVEALED}
+    panel.settled(batch)
+    after = report(panel, batch).duty
+    assert after.opened is None
+    assert [s.validator for s in after.seats] == [s.validator for s in during.seats]
+    assert {(s.state, s.method, s.verdicts) for s in after.seats} == {(SeatState.PAST, None, None)}
 
 
 def test_clusters_name_their_records_and_contributors(panel: Panel) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from asking import ask
-from dev_chain import OPEN, DevChain, account
+from dev_chain import OPEN, DevChain, account, seated
 from market import HOT, PRICE, WORKER
 from panel import Panel, worker_of
 
@@ -91,6 +91,20 @@ def test_a_closed_session_has_nothing_to_refund(panel: Panel) -> None:
     assert (page.state, page.held, page.refundable) == (SessionState.CLOSED, 0, 0)
 
 
+def test_what_was_put_aside_is_none_once_a_session_is_closed(panel: Panel) -> None:
+    chain = panel.chain
+    (row,) = ask(chain, SessionsApi, "sessions", 1, 1, None, None, None).sessions
+    assert row.escrow == 500 * OPEN
+    chain.call("Ferdie", "Inference", "close_session", session=1)
+    chain.make_block()
+    page = ask(chain, SessionsApi, "session", 1)
+    assert page.escrow == 500 * OPEN
+    chain.run_to_block(page.closes + 2)
+    (row,) = ask(chain, SessionsApi, "sessions", 1, 1, None, None, None).sessions
+    assert (row.state, row.escrow, row.claimed) == (SessionState.CLOSED, None, 0)
+    assert ask(chain, SessionsApi, "session", 1).escrow is None
+
+
 def test_sessions_and_batches_are_chosen_by_customer_model_and_worker(panel: Panel) -> None:
     chain = panel.chain
     by_customer = ask(chain, SessionsApi, "sessions", None, None, EVE)
@@ -133,6 +147,8 @@ def test_an_accounts_page_shows_all_that_it_takes_part_in(panel: Panel) -> None:
     }
     assert page.held == 13 * OPEN
     assert (page.validator.is_active, page.validator.workers) == (True, 1)
+    registered = panel.chain.runtime.session.next_keys.get(CHARLIE)
+    assert page.validator.consensus_key == registered is not None
     eve = ask(panel.chain, AccountsApi, "account", EVE)
     assert [row.session for row in eve.sessions.sessions] == [0]
     assert ask(panel.chain, AccountsApi, "account", WORKER.account_id).worker.key == (
@@ -163,6 +179,21 @@ def test_the_epoch_shows_its_validators_and_what_they_did(panel: Panel) -> None:
     assert (current.first_block, current.last_block, current.length) == (1, 600, 600)
     assert ask(panel.chain, EpochsApi, "epoch", 0) == current.current
     assert ask(panel.chain, EpochsApi, "epoch", 1) is None
+    seated = panel.chain.runtime.session.members.get()
+    assert [s.consensus_key for s in current.current.validators] == [
+        member.consensus_key for member in seated
+    ]
+
+
+def test_counts_that_are_not_kept_any_more_are_none() -> None:
+    chain = DevChain(session=seated("Alice", epoch_length=1))
+    chain.run_to_block(12)
+    gone, kept = (ask(chain, EpochsApi, "epoch", epoch) for epoch in (3, 4))
+    assert (gone.counted, gone.blocks) == (False, None)
+    (seat,) = gone.validators
+    assert (seat.attested, seat.missed, seat.made) == (None, None, None)
+    assert (kept.counted, kept.blocks, kept.validators[0].made) == (True, 0, 1)
+    assert kept.validators[0].consensus_key == seat.consensus_key
 
 
 def test_the_overview_counts_what_there_is(panel: Panel) -> None:
