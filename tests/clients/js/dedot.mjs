@@ -124,7 +124,7 @@ const flows = {
 
   async isToldWhyATransactionIsRefused() {
     return new Promise((resolve) => {
-      client.tx.system.remark('0x00').signAndSend(key('//Dave'), { nonce: 0 }, () => {}).then(
+      client.tx.system.remark('0x00').signAndSend(key('//Dave'), { nonce: 1 }, () => {}).then(
         () => resolve(null),
         (error) => resolve({ kind: error.name, message: error.message, data: error.data }),
       );
