@@ -39,6 +39,7 @@ fix: setup             ## what can be mended automatically
 
 fuzz: setup            ## property tests with many more examples
 	$(PYTEST) -m 'not gpu and not e2e' --numprocesses 2 --dist loadfile --hypothesis-profile deep
+	OPENLEDGER_RPC_FUZZ_ROUNDS=200 $(PYTEST) tests/e2e/test_rpc_fuzz.py
 
 sim: setup             ## 10,000 simulated networks with faults and liars; each failure prints its seed
 	$(BIN)/python -m tests.simulation --scenarios 10000 --seed 0 --jobs 2
