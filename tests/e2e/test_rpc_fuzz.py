@@ -23,7 +23,7 @@ from tests.clients.main_job import ALICE, BOB, CHARLIE, DAVE, EVE, VALIDATOR, op
 from tests.e2e.bad_world import signed
 from tests.e2e.rpc_answers import Answers, decode
 from tests.e2e.rpc_calls import Calls, Described, described
-from tests.e2e.rpc_node import STATES, Fuzzed, fuzzed_node
+from tests.e2e.rpc_node import PATIENCE, STATES, Fuzzed, fuzzed_node
 from tests.e2e.rpc_strangers import HttpStranger, SocketStranger
 from tests.e2e.rpc_values import Known, Values
 
@@ -49,7 +49,7 @@ LONG: tuple[Any, ...] = (
     {"hash": "0x" + "0" * 1_000_000},
     10**4000,
 )
-LONGEST_SECONDS = 2.0
+LONGEST_SECONDS = 2.0 * PATIENCE
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import time
 from pathlib import Path
 from typing import Any
 
@@ -197,9 +198,9 @@ async def test_a_long_stream_arrives_whole_and_lets_others_in(tmp_path: Path) ->
         async def watch() -> None:
             nonlocal longest
             while True:
-                before = trio.current_time()
+                before = time.thread_time()
                 await trio.lowlevel.checkpoint()
-                longest = max(longest, trio.current_time() - before)
+                longest = max(longest, time.thread_time() - before)
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(watch)
