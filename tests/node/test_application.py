@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
 import pytest
@@ -36,7 +35,6 @@ async def step(application: NodeApplication) -> None:
 async def test_an_extrinsic_on_which_the_rules_fail_is_refused(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    logging.getLogger("openledger").propagate = True
     chain, pool, application = open_parts(tmp_path)
     pool.submit(put(b"armed", b"v"))
     await step(application)

@@ -90,8 +90,7 @@ async def test_an_archive_that_gets_a_window_prunes_a_bounded_number_of_states_p
 async def test_a_restart_with_another_pruning_says_what_is_readable(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    logging.getLogger("openledger").propagate = True
-    logging.getLogger("openledger").setLevel(logging.INFO)
+    caplog.set_level(logging.INFO, "openledger.chain")
     chain = open_chain(tmp_path, 2)
     await final(chain, 6)
     chain.close()
