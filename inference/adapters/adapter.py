@@ -1,14 +1,15 @@
 """An adapter in memory, and the canonical image whose hash is its identity.
 
 The image is a safetensors file with PEFT's tensor names, float32, in canonical order, and one
-metadata entry that holds the spec and the content hash of the base model. Equal adapters have
-equal images.
+metadata entry: the scale of every changed site and the content hash of the base model. It holds
+what is computed and nothing else, so two descriptions of one adapter have one hash.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,24 +17,25 @@ import torch
 from torch import Tensor
 
 from inference.adapters.errors import AdapterReason, AdapterRefused
-from inference.adapters.spec import LoraSpec
+from inference.adapters.spec import LoraSpec, SiteShape, spec_of
 from inference.backbone.lora import LoraPair, LoraPairs
 from inference.backbone.model import Backbone
-from inference.backbone.sites import LoraSite, site_shape
+from inference.backbone.sites import LoraSite, lora_sites, site_shape
 
 METADATA = "openledger"
-FORMAT = 1
+FORMAT = 2
 PREFIX = "base_model.model."
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LoraAdapter:
-    """Checked factors of every changed site, for one base model."""
+    """Checked factors of every changed site in canonical order, for one base model."""
 
-    spec: LoraSpec
     pairs: LoraPairs
     base_hash: bytes
     content_hash: bytes
+    spec: LoraSpec
+    """A description of the sites, ranks and scales; it follows from `pairs` alone."""
 
     @property
     def size_bytes(self) -> int:
@@ -46,22 +48,46 @@ def tensor_name(site: LoraSite, side: str) -> str:
     return f"{PREFIX}{site.path}.lora_{side}.weight"
 
 
-def make_adapter(spec: LoraSpec, tensors: dict[str, Tensor], backbone: Backbone) -> LoraAdapter:
+def make_adapter(spec: LoraSpec, tensors: Mapping[str, Tensor], backbone: Backbone) -> LoraAdapter:
     """Build an adapter from tensors under PEFT's names; raises AdapterRefused."""
+    return assemble(spec.shape(backbone.config), tensors, backbone)
+
+
+def assemble(
+    shape: Mapping[LoraSite, SiteShape], tensors: Mapping[str, Tensor], backbone: Backbone
+) -> LoraAdapter:
+    """Build an adapter whose sites have these ranks and scales; raises AdapterRefused."""
+    pairs = check_pairs(shape, tensors, backbone)
+    image = encode_image(pairs, backbone.content_hash)
+    return of_pairs(pairs, backbone, image_hash(image))
+
+
+def check_pairs(
+    shape: Mapping[LoraSite, SiteShape], tensors: Mapping[str, Tensor], backbone: Backbone
+) -> dict[LoraSite, LoraPair]:
+    """Take the factors of sites with these ranks and scales; raises AdapterRefused."""
     pairs: dict[LoraSite, LoraPair] = {}
     left = dict(tensors)
-    for site in spec.sites(backbone.config):
+    for site in lora_sites(backbone.config):
+        if site not in shape:
+            continue
         outputs, inputs = site_shape(backbone.config, site)
-        rank = spec.rank_of(site)
+        rank, scale = shape[site]
         a = _take(left, tensor_name(site, "A"), (rank, inputs))
         b = _take(left, tensor_name(site, "B"), (outputs, rank))
-        pairs[site] = LoraPair(a, b, spec.scale_of(site))
+        pairs[site] = LoraPair(a, b, scale)
     for name in sorted(left):
         raise AdapterRefused(
             AdapterReason.UNKNOWN_TENSOR, f"{name} belongs to no site that the configuration names"
         )
-    image = encode_image(spec, pairs, backbone.content_hash)
-    return LoraAdapter(spec, pairs, backbone.content_hash, _hash(image))
+    return pairs
+
+
+def of_pairs(pairs: LoraPairs, backbone: Backbone, content_hash: bytes) -> LoraAdapter:
+    """Describe checked factors whose canonical image has this hash."""
+    found = {site: SiteShape(pair.rank, pair.scale) for site, pair in pairs.items()}
+    spec = spec_of(found, backbone.config)
+    return LoraAdapter(pairs, backbone.content_hash, content_hash, spec)
 
 
 def _take(tensors: dict[str, Tensor], name: str, shape: tuple[int, int]) -> Tensor:
@@ -82,45 +108,38 @@ def _take(tensors: dict[str, Tensor], name: str, shape: tuple[int, int]) -> Tens
 
 def image_of(adapter: LoraAdapter) -> bytes:
     """Encode the canonical image; its blake2b-256 is `adapter.content_hash`."""
-    return encode_image(adapter.spec, adapter.pairs, adapter.base_hash)
+    return encode_image(adapter.pairs, adapter.base_hash)
 
 
-def encode_image(spec: LoraSpec, pairs: LoraPairs, base_hash: bytes) -> bytes:
+def encode_image(pairs: LoraPairs, base_hash: bytes) -> bytes:
     """Encode factors as a canonical safetensors file."""
-    metadata = json.dumps(
-        {"format": FORMAT, "base": base_hash.hex(), "spec": spec_fields(spec)}, sort_keys=True
-    )
+    parts = [
+        tensor.detach().contiguous().numpy().astype("<f4", copy=False).data
+        for pair in pairs.values()
+        for tensor in (pair.a, pair.b)
+    ]
+    return b"".join([image_head(pairs, base_hash), *parts])
+
+
+def image_head(pairs: LoraPairs, base_hash: bytes) -> bytes:
+    """Encode what stands before the factors: it names their sites, shapes and places."""
+    scales = [[site.path, pair.scale] for site, pair in pairs.items()]
+    metadata = json.dumps({"format": FORMAT, "base": base_hash.hex(), "scales": scales})
     header: dict[str, Any] = {"__metadata__": {METADATA: metadata}}
-    parts = []
     offset = 0
     for site, pair in pairs.items():
         for side, tensor in (("A", pair.a), ("B", pair.b)):
-            data = tensor.detach().contiguous().numpy().astype("<f4").tobytes()
             header[tensor_name(site, side)] = {
                 "dtype": "F32",
                 "shape": list(tensor.shape),
-                "data_offsets": [offset, offset + len(data)],
+                "data_offsets": [offset, offset + 4 * tensor.numel()],
             }
-            parts.append(data)
-            offset += len(data)
+            offset += 4 * tensor.numel()
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    return b"".join([len(text).to_bytes(8, "little"), text, *parts])
+    return len(text).to_bytes(8, "little") + text
 
 
-def spec_fields(spec: LoraSpec) -> dict[str, Any]:
-    """Give the spec as JSON fields, targets and patterns in a canonical order."""
-    return {
-        "rank": spec.rank,
-        "alpha": float(spec.alpha),
-        "targets": sorted(spec.targets),
-        "rslora": spec.rslora,
-        "rank_pattern": list(map(list, spec.rank_pattern.items())),
-        "alpha_pattern": [[name, float(a)] for name, a in spec.alpha_pattern.items()],
-        "layers": None if spec.layers is None else sorted(spec.layers),
-        "excluded": sorted(spec.excluded),
-    }
-
-
-def _hash(image: bytes) -> bytes:
+def image_hash(image: bytes) -> bytes:
+    """Hash an image: its adapter's identity."""
     return hashlib.blake2b(image, digest_size=32).digest()

@@ -18,6 +18,7 @@ class AdapterReason(Enum):
     BIAS = "bias"
     MODULES_TO_SAVE = "modules_to_save"
     UNSUPPORTED_OPTION = "unsupported_option"
+    BAD_PATTERN = "bad_pattern"
     UNKNOWN_TARGET = "unknown_target"
     MISSING_TENSOR = "missing_tensor"
     UNKNOWN_TENSOR = "unknown_tensor"
@@ -29,6 +30,11 @@ class AdapterReason(Enum):
     TOO_LARGE = "too_large"
     NOT_STORED = "not_stored"
     STORE_FULL = "store_full"
+    IN_USE = "in_use"
+    DISK = "disk"
+    NOT_FETCHED = "not_fetched"
+    NOT_LOADED = "not_loaded"
+    CLOSED = "closed"
 
 
 class AdapterRefused(Refusal):

@@ -2,28 +2,44 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+import math
 from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
+from torch import Tensor
 
-from inference.adapters.adapter import FORMAT, METADATA, LoraAdapter, make_adapter
+from inference.adapters.adapter import (
+    FORMAT,
+    METADATA,
+    LoraAdapter,
+    check_pairs,
+    image_hash,
+    image_head,
+    of_pairs,
+    tensor_name,
+)
 from inference.adapters.errors import AdapterReason, AdapterRefused
-from inference.adapters.spec import LoraSpec
+from inference.adapters.spec import MAX_RANK, SiteShape
 from inference.backbone.model import Backbone
+from inference.backbone.sites import LoraSite, lora_sites
 
 MAX_HEADER = 1 << 20
 
 
 def decode_image(image: bytes, backbone: Backbone, expected: bytes | None = None) -> LoraAdapter:
     """Decode an image, which must hash to `expected`; raises AdapterRefused."""
-    found = hashlib.blake2b(image, digest_size=32).digest()
+    found = image_hash(image)
     if expected is not None and found != expected:
         raise AdapterRefused(
             AdapterReason.WRONG_HASH, f"the image hashes to {found.hex()}, not {expected.hex()}"
         )
+    return decode_hashed(image, backbone, found)
+
+
+def decode_hashed(image: bytes, backbone: Backbone, content_hash: bytes) -> LoraAdapter:
+    """Decode an image that was found to have this hash; raises AdapterRefused."""
     claim = _claim(image)
     if claim.get("format") != FORMAT:
         raise AdapterRefused(AdapterReason.UNREADABLE, f"image format {claim.get('format')!r}")
@@ -33,12 +49,15 @@ def decode_image(image: bytes, backbone: Backbone, expected: bytes | None = None
             f"made for base model {claim.get('base')}, this is {backbone.content_hash.hex()}",
         )
     try:
-        spec = _spec(claim["spec"])
         tensors = load_safetensors(image)
-    except (SafetensorError, KeyError, TypeError, ValueError, AttributeError) as error:
+        shape = _shape(claim["scales"], tensors, backbone)
+    except (SafetensorError, KeyError, IndexError, TypeError, ValueError) as error:
         raise AdapterRefused(AdapterReason.UNREADABLE, f"adapter image: {error}") from error
-    adapter = make_adapter(spec, tensors, backbone)
-    if adapter.content_hash != found:
+    pairs = check_pairs(shape, tensors, backbone)
+    adapter = of_pairs(pairs, backbone, content_hash)
+    # The factors were read from where the head says that they are.
+    head = image_head(pairs, backbone.content_hash)
+    if not image.startswith(head) or len(image) != len(head) + adapter.size_bytes:
         raise AdapterRefused(AdapterReason.UNREADABLE, "the image is not in canonical form")
     return adapter
 
@@ -68,15 +87,14 @@ def _claim(image: bytes) -> dict[str, Any]:
     return claim
 
 
-def _spec(fields: dict[str, Any]) -> LoraSpec:
-    layers = fields["layers"]
-    return LoraSpec(
-        rank=int(fields["rank"]),
-        alpha=float(fields["alpha"]),
-        targets=tuple(fields["targets"]),
-        rslora=bool(fields["rslora"]),
-        rank_pattern={str(name): int(rank) for name, rank in fields["rank_pattern"]},
-        alpha_pattern={str(name): float(alpha) for name, alpha in fields["alpha_pattern"]},
-        layers=None if layers is None else tuple(map(int, layers)),
-        excluded=tuple(fields["excluded"]),
-    )
+def _shape(
+    scales: Any, tensors: dict[str, Tensor], backbone: Backbone
+) -> dict[LoraSite, SiteShape]:
+    known = {site.path: site for site in lora_sites(backbone.config)}
+    shape = {}
+    for path, scale in scales:
+        rank = int(tensors[tensor_name(known[path], "A")].shape[0])
+        if not 1 <= rank <= MAX_RANK or not isinstance(scale, float) or not math.isfinite(scale):
+            raise AdapterRefused(AdapterReason.UNREADABLE, f"{path}: rank {rank}, scale {scale}")
+        shape[known[path]] = SiteShape(rank, scale)
+    return shape

@@ -10,10 +10,10 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 
-from inference.adapters.adapter import LoraAdapter, image_of, make_adapter
+from inference.adapters.adapter import LoraAdapter, assemble, image_of
 from inference.adapters.errors import AdapterReason, AdapterRefused
 from inference.adapters.image import embedded_claim
-from inference.adapters.peft_config import read_spec
+from inference.adapters.peft_config import read_shape
 from inference.backbone.model import Backbone
 
 CONFIG = "adapter_config.json"
@@ -40,7 +40,7 @@ def load_peft(folder: Path, backbone: Backbone, base_names: Collection[str] = ()
         raise AdapterRefused(
             AdapterReason.WRONG_BASE, f"made for {name!r}; this base model is {sorted(base_names)}"
         )
-    spec = read_spec(fields)
+    shape = read_shape(fields, backbone.config)
     data = _read_tensors(folder)
     claim = embedded_claim(data)
     if claim is not None and claim.get("base") != backbone.content_hash.hex():
@@ -52,7 +52,7 @@ def load_peft(folder: Path, backbone: Backbone, base_names: Collection[str] = ()
         tensors = load_safetensors(data)
     except SafetensorError as error:
         raise AdapterRefused(AdapterReason.UNREADABLE, f"{TENSORS}: {error}") from error
-    return make_adapter(spec, tensors, backbone)
+    return assemble(shape, tensors, backbone)
 
 
 def save_peft(adapter: LoraAdapter, folder: Path, base_name: str) -> None:

@@ -1,55 +1,67 @@
-"""Adapters by content hash: images on disk, packed adapters in memory within a byte budget.
+"""Adapters by content hash on disk, fetched where missing; decoded and packed forms on demand.
 
-The least recently used adapter leaves first; one that a request uses is pinned and stays. Calls are
-safe from several threads, so that loading happens off the engine's thread.
+Calls are safe from several threads. Removing an adapter takes its files only: copies in memory are
+named by the same hash, so they never go stale, and leave with their last use.
 """
 
 from __future__ import annotations
 
-import os
+import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from inference.adapters.adapter import LoraAdapter, image_of
+from torch import Tensor
+
+from inference.adapters.adapter import LoraAdapter, image_hash, image_of
 from inference.adapters.errors import AdapterReason, AdapterRefused
-from inference.adapters.image import decode_image
+from inference.adapters.figures import Origin
+from inference.adapters.image import decode_hashed, decode_image
+from inference.adapters.image_layout import Packing
+from inference.adapters.packed_files import PackedFiles
+from inference.adapters.packed_image import PackedImage, pack_image, plain_buffer
+from inference.adapters.sources import Source, Sources
+from inference.adapters.whole_file import write_whole
 from inference.backbone.model import Backbone
-from inference.backbone.packed import PackedAdapter, pack_adapter
 
-
-@dataclass(slots=True)
-class _Resident:
-    adapter: LoraAdapter
-    packed: PackedAdapter
-    size_bytes: int
-    pins: int = 0
+log = logging.getLogger(__name__)
 
 
 class AdapterStore:
-    """The adapters of one backbone."""
+    """The adapters of one backbone.
 
-    def __init__(self, folder: Path, backbone: Backbone, budget_bytes: int = 256 << 20) -> None:
+    Args:
+        folder: holds one file per adapter, and packed forms of those that were used.
+        backbone: the base model that every adapter must fit.
+        fetch: where images come from that are not in the folder; one source or several, asked in
+            order. They are called on the thread that wants the adapter.
+        decoded_bytes: budget of decoded adapters kept in memory.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        backbone: Backbone,
+        *,
+        fetch: Source | Sequence[Source] | None = None,
+        decoded_bytes: int = 256 << 20,
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        sources = () if fetch is None else (fetch,) if callable(fetch) else tuple(fetch)
         self._folder = folder
         self._backbone = backbone
-        self._budget = budget_bytes
-        self._resident: OrderedDict[bytes, _Resident] = OrderedDict()
-        self._resident_bytes = 0
+        self._sources = Sources(sources)
+        self._packed = PackedFiles(folder, backbone.config)
+        self._budget = decoded_bytes
+        self._decoded: OrderedDict[bytes, LoraAdapter] = OrderedDict()
+        self._decoded_bytes = 0
         self._lock = threading.Lock()
 
     @property
-    def resident_bytes(self) -> int:
-        """Memory of all loaded adapters."""
-        return self._resident_bytes
-
-    @property
-    def resident(self) -> tuple[bytes, ...]:
-        """List the loaded adapters, least recently used first."""
-        return tuple(self._resident)
+    def decoded_bytes(self) -> int:
+        """Memory of the decoded adapters."""
+        return self._decoded_bytes
 
     def put(self, adapter: LoraAdapter) -> bytes:
         """Keep an adapter's image on disk; return its content hash."""
@@ -62,91 +74,88 @@ class AdapterStore:
         self._write(expected, image)
         return adapter
 
-    def __contains__(self, content_hash: bytes) -> bool:
+    def contains(self, content_hash: bytes) -> bool:
+        """Whether the image is on disk."""
         return self._path(content_hash).exists()
 
+    def __contains__(self, content_hash: bytes) -> bool:
+        return self.contains(content_hash)
+
     def remove(self, content_hash: bytes) -> None:
-        """Forget an adapter; raises STORE_FULL while a request uses it."""
+        """Delete an adapter's files; who leases it keeps it."""
         with self._lock:
-            resident = self._resident.get(content_hash)
-            if resident is not None and resident.pins:
-                raise AdapterRefused(AdapterReason.STORE_FULL, "the adapter is in use")
             self._drop(content_hash)
-            self._path(content_hash).unlink(missing_ok=True)
+        self._path(content_hash).unlink(missing_ok=True)
+        self._packed.remove(content_hash)
 
-    def acquire(self, content_hash: bytes) -> PackedAdapter:
-        """Load if needed and pin; raises NOT_STORED, WRONG_HASH, STORE_FULL."""
-        with self._lock:
-            resident = self._load(content_hash)
-            resident.pins += 1
-            return resident.packed
-
-    def release(self, content_hash: bytes) -> None:
-        """Undo one `acquire`."""
-        with self._lock:
-            resident = self._resident[content_hash]
-            if not resident.pins:
-                raise ValueError("release without acquire")
-            resident.pins -= 1
-
-    @contextmanager
-    def pinned(self, content_hash: bytes) -> Iterator[PackedAdapter]:
-        """Pin for the length of a block."""
-        packed = self.acquire(content_hash)
-        try:
-            yield packed
-        finally:
-            self.release(content_hash)
+    def read(self, content_hash: bytes) -> bytes:
+        """Return the canonical image, verified; raises NOT_STORED, NOT_FETCHED, WRONG_HASH."""
+        return self._image(content_hash)[0]
 
     def adapter(self, content_hash: bytes) -> LoraAdapter:
-        """Return the adapter with its factors as they were trained."""
+        """Return the adapter with its factors as they were trained; raises as `read`."""
         with self._lock:
-            return self._load(content_hash).adapter
+            found = self._decoded.get(content_hash)
+            if found is not None:
+                self._decoded.move_to_end(content_hash)
+                return found
+        adapter = decode_hashed(self.read(content_hash), self._backbone, content_hash)
+        with self._lock:
+            self._keep(adapter)
+        return adapter
 
-    def _load(self, content_hash: bytes) -> _Resident:
-        resident = self._resident.get(content_hash)
-        if resident is None:
-            resident = self._read(content_hash)
-            self._make_room(resident.size_bytes)
-            self._resident[content_hash] = resident
-            self._resident_bytes += resident.size_bytes
-        self._resident.move_to_end(content_hash)
-        return resident
+    def packed(
+        self,
+        content_hash: bytes,
+        packing: Packing,
+        buffer: Callable[[int], Tensor] = plain_buffer,
+    ) -> tuple[PackedImage, Origin]:
+        """Return a packed image and where it came from; raises as `read`, and OSError."""
+        cached = self._packed.read(content_hash, packing, buffer)
+        if cached is not None:
+            return cached, Origin.DISK
+        image, origin = self._image(content_hash)
+        adapter = decode_hashed(image, self._backbone, content_hash)
+        packed = pack_image(adapter, self._backbone.config, packing, buffer)
+        self._packed.write(packed, packing)
+        return packed, origin
 
-    def _read(self, content_hash: bytes) -> _Resident:
+    def _image(self, content_hash: bytes) -> tuple[bytes, Origin]:
+        path = self._path(content_hash)
         try:
-            image = self._path(content_hash).read_bytes()
-        except FileNotFoundError as error:
+            image = path.read_bytes()
+        except FileNotFoundError:
+            return self._fetch(content_hash), Origin.NETWORK
+        found = image_hash(image)
+        if found == content_hash:
+            return image, Origin.DISK
+        if not self._sources:
             raise AdapterRefused(
-                AdapterReason.NOT_STORED, f"{content_hash.hex()} is not here; fetch its image first"
-            ) from error
-        adapter = decode_image(image, self._backbone, content_hash)
-        packed = pack_adapter(adapter.pairs, self._backbone.config)
-        return _Resident(adapter, packed, adapter.size_bytes + packed.size_bytes)
+                AdapterReason.WRONG_HASH, f"{path.name} hashes to {found.hex()}; put it again"
+            )
+        log.warning("%s is damaged and fetched again", path.name)
+        return self._fetch(content_hash), Origin.NETWORK
 
-    def _make_room(self, size_bytes: int) -> None:
-        idle = [key for key, resident in self._resident.items() if not resident.pins]
-        while self._resident_bytes + size_bytes > self._budget:
-            if not idle:
-                raise AdapterRefused(
-                    AdapterReason.STORE_FULL,
-                    f"{size_bytes} bytes do not fit beside the adapters in use; retry later",
-                )
-            self._drop(idle.pop(0))
+    def _fetch(self, content_hash: bytes) -> bytes:
+        def keep(image: bytes) -> None:
+            self.put_image(image, content_hash)
+
+        return self._sources.fetch(content_hash, keep)
+
+    def _keep(self, adapter: LoraAdapter) -> None:
+        self._drop(adapter.content_hash)
+        self._decoded[adapter.content_hash] = adapter
+        self._decoded_bytes += adapter.size_bytes
+        while self._decoded_bytes > self._budget and len(self._decoded) > 1:
+            self._drop(next(iter(self._decoded)))
 
     def _drop(self, content_hash: bytes) -> None:
-        resident = self._resident.pop(content_hash, None)
-        if resident is not None:
-            self._resident_bytes -= resident.size_bytes
+        adapter = self._decoded.pop(content_hash, None)
+        if adapter is not None:
+            self._decoded_bytes -= adapter.size_bytes
 
     def _write(self, content_hash: bytes, image: bytes) -> None:
-        path = self._path(content_hash)
-        partial = path.with_suffix(f".{threading.get_ident()}.part")
-        with partial.open("wb") as file:
-            file.write(image)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
+        write_whole(self._path(content_hash), (image,), sync=True)
 
     def _path(self, content_hash: bytes) -> Path:
         return self._folder / f"{content_hash.hex()}.safetensors"

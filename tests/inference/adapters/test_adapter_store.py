@@ -1,113 +1,249 @@
 from __future__ import annotations
 
-import gc
+import logging
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
-import psutil
 import pytest
+import torch
+from memory_device import PLAIN
 from tiny_models import tiny_adapter, tiny_backbone
 
 from inference.adapters.adapter import image_of
 from inference.adapters.errors import AdapterReason, AdapterRefused
+from inference.adapters.figures import Origin
+from inference.adapters.packed_image import pack_image
 from inference.adapters.store import AdapterStore
 from inference.backbone.model import Backbone
 
 
-def size_of_one(folder: Path, backbone: Backbone) -> int:
-    store = AdapterStore(folder / "measure", backbone)
-    with store.pinned(store.put(tiny_adapter(backbone))):
-        return store.resident_bytes
+def refusal(call: Callable[[], object]) -> AdapterRefused:
+    with pytest.raises(AdapterRefused) as caught:
+        call()
+    return caught.value
 
 
-def test_the_least_recently_used_adapter_leaves_first(tmp_path: Path, backbone: Backbone) -> None:
-    store = AdapterStore(tmp_path, backbone, budget_bytes=2 * size_of_one(tmp_path, backbone))
+def names(folder: Path) -> set[str]:
+    return {path.suffix for path in folder.iterdir()}
+
+
+def test_decoded_adapters_stay_within_their_budget(tmp_path: Path, backbone: Backbone) -> None:
+    size = tiny_adapter(backbone).size_bytes
+    store = AdapterStore(tmp_path, backbone, decoded_bytes=2 * size)
     a, b, c = (store.put(tiny_adapter(backbone, seed=n)) for n in range(3))
-    for key in (a, b, a, c):
+    kept = store.adapter(a)
+    for key in (b, a, c):
         store.adapter(key)
-    assert store.resident == (a, c)
-    assert b in store
+    assert store.decoded_bytes == 2 * size
+    assert store.adapter(a) is kept
+    assert store.adapter(b).content_hash == b
 
 
-def test_a_pinned_adapter_stays_and_a_full_store_says_so(
+def test_an_adapter_larger_than_the_budget_is_still_decoded(
     tmp_path: Path, backbone: Backbone
 ) -> None:
-    store = AdapterStore(tmp_path, backbone, budget_bytes=size_of_one(tmp_path, backbone))
+    store = AdapterStore(tmp_path, backbone, decoded_bytes=0)
     a, b = (store.put(tiny_adapter(backbone, seed=n)) for n in range(2))
-    with store.pinned(a) as packed:
-        with pytest.raises(AdapterRefused) as caught:
-            store.acquire(b)
-        assert caught.value.reason is AdapterReason.STORE_FULL
-        with pytest.raises(AdapterRefused):
-            store.remove(a)
-        assert store.acquire(a) is packed
-        store.release(a)
-    with store.pinned(b):
-        assert store.resident == (b,)
-    with pytest.raises(ValueError, match="acquire"):
-        store.release(b)
-    store.remove(b)
-    assert (store.resident, store.resident_bytes, b in store) == ((), 0, False)
+    assert store.adapter(a).content_hash == a
+    assert store.adapter(b).content_hash == b
+    assert store.decoded_bytes == store.adapter(b).size_bytes
 
 
-def test_unknown_and_changed_images_are_refused(tmp_path: Path, backbone: Backbone) -> None:
+def test_what_is_put_is_read_until_it_is_removed(tmp_path: Path, backbone: Backbone) -> None:
     store = AdapterStore(tmp_path, backbone)
-    with pytest.raises(AdapterRefused) as caught:
-        store.acquire(bytes(32))
-    assert caught.value.reason is AdapterReason.NOT_STORED
+    adapter = tiny_adapter(backbone)
+    key = store.put(adapter)
+    assert store.contains(key)
+    assert store.read(key) == image_of(adapter)
+    store.adapter(key)
+    store.packed(key, PLAIN)
+    assert names(tmp_path) == {".safetensors", ".packed"}
+    store.remove(key)
+    assert list(tmp_path.iterdir()) == []
+    assert store.decoded_bytes == 0
+    assert refusal(lambda: store.read(key)).reason is AdapterReason.NOT_STORED
+    store.remove(key)
+
+
+def test_a_damaged_image_is_refused(tmp_path: Path, backbone: Backbone) -> None:
+    store = AdapterStore(tmp_path, backbone)
     key = store.put(tiny_adapter(backbone))
     file = tmp_path / f"{key.hex()}.safetensors"
     file.write_bytes(file.read_bytes()[:-4] + b"\0\0\0\0")
-    with pytest.raises(AdapterRefused) as caught:
-        store.acquire(key)
-    assert caught.value.reason is AdapterReason.WRONG_HASH
+    for call in (store.read, store.adapter, lambda k: store.packed(k, PLAIN)):
+        assert refusal(lambda call=call: call(key)).reason is AdapterReason.WRONG_HASH
 
 
 def test_a_refused_image_is_not_kept(tmp_path: Path, backbone: Backbone) -> None:
     store = AdapterStore(tmp_path, backbone)
     foreign = tiny_adapter(tiny_backbone(seed=2))
-    with pytest.raises(AdapterRefused):
-        store.put_image(image_of(foreign), foreign.content_hash)
+    assert (
+        refusal(lambda: store.put_image(image_of(foreign), foreign.content_hash)).reason
+        is AdapterReason.WRONG_BASE
+    )
     assert list(tmp_path.iterdir()) == []
     own = tiny_adapter(backbone)
     assert store.put_image(image_of(own), own.content_hash).content_hash == own.content_hash
     assert own.content_hash in store
 
 
-def test_threads_may_share_a_store(tmp_path: Path, backbone: Backbone) -> None:
-    store = AdapterStore(tmp_path, backbone, budget_bytes=4 * size_of_one(tmp_path, backbone))
-    keys = [store.put(tiny_adapter(backbone, seed=n)) for n in range(6)]
-    failures: list[BaseException] = []
+def test_a_packed_image_is_kept_and_used_again(tmp_path: Path, backbone: Backbone) -> None:
+    store = AdapterStore(tmp_path, backbone)
+    adapter = tiny_adapter(backbone)
+    key = store.put(adapter)
+    first, _ = store.packed(key, PLAIN)
+    (tmp_path / f"{key.hex()}.safetensors").unlink()
+    second, origin = store.packed(key, PLAIN)
+    assert origin is Origin.DISK
+    assert torch.equal(first.data, second.data)
+    assert torch.equal(first.data, pack_image(adapter, backbone.config, PLAIN).data)
+    assert first.layout == second.layout
 
-    def work(offset: int) -> None:
+
+@pytest.mark.parametrize("damage", ["byte", "head", "name", "cut", "empty", "other"])
+def test_a_damaged_packed_file_is_made_anew(
+    tmp_path: Path, backbone: Backbone, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = AdapterStore(tmp_path, backbone)
+    adapter = tiny_adapter(backbone)
+    key = store.put(adapter)
+    good, _ = store.packed(key, PLAIN)
+    file = next(tmp_path.glob("*.packed"))
+    whole = file.read_bytes()
+    other = store.put(tiny_adapter(backbone, seed=8))
+    store.packed(other, PLAIN)
+    swapped = next(tmp_path.glob(f"{other.hex()}*.packed")).read_bytes()
+    file.write_bytes(
+        {
+            "byte": whole[:-1] + bytes([whole[-1] ^ 1]),
+            "head": b"?" + whole[1:],
+            "name": whole[:8] + b"?" + whole[9:],
+            "cut": whole[:-256],
+            "empty": b"",
+            "other": swapped,
+        }[damage]
+    )
+    with caplog.at_level(logging.WARNING):
+        again, _ = store.packed(key, PLAIN)
+    assert torch.equal(again.data, good.data)
+    assert "made anew" in caplog.text
+    assert file.read_bytes() == whole
+
+
+def test_sources_are_asked_in_order_until_one_answers_rightly(
+    tmp_path: Path, backbone: Backbone, caplog: pytest.LogCaptureFixture
+) -> None:
+    adapter = tiny_adapter(backbone)
+    asked = []
+
+    def absent(content_hash: bytes) -> bytes:
+        asked.append("absent")
+        raise ConnectionError("no route")
+
+    def corrupted(content_hash: bytes) -> bytes:
+        asked.append("corrupted")
+        return image_of(adapter)[:-1] + b"\x7f"
+
+    def honest(content_hash: bytes) -> bytes:
+        asked.append("honest")
+        return image_of(adapter)
+
+    def never(content_hash: bytes) -> bytes:
+        raise AssertionError("asked after an answer")
+
+    store = AdapterStore(tmp_path, backbone, fetch=[absent, corrupted, honest, never])
+    with caplog.at_level(logging.INFO):
+        image, origin = store.packed(adapter.content_hash, PLAIN)
+    assert asked == ["absent", "corrupted", "honest"]
+    assert origin is Origin.NETWORK
+    assert torch.equal(image.data, pack_image(adapter, backbone.config, PLAIN).data)
+    assert "no route" in caplog.text
+    assert "another image" in caplog.text
+    assert adapter.content_hash in store
+    assert store.read(adapter.content_hash) == image_of(adapter)
+    assert len(asked) == 3
+
+
+def test_where_no_source_answers_every_reason_is_named(tmp_path: Path, backbone: Backbone) -> None:
+    def absent(content_hash: bytes) -> bytes:
+        raise KeyError("unheard of")
+
+    store = AdapterStore(tmp_path, backbone, fetch=[absent, lambda content_hash: b"rubbish"])
+    found = refusal(lambda: store.read(bytes(32)))
+    assert found.reason is AdapterReason.NOT_FETCHED
+    assert "unheard of" in found.detail
+    assert "another image" in found.detail
+    assert list(tmp_path.iterdir()) == []
+    assert refusal(lambda: AdapterStore(tmp_path, backbone).read(bytes(32))).reason is (
+        AdapterReason.NOT_STORED
+    )
+
+
+def test_an_authentic_image_of_another_base_is_refused(tmp_path: Path, backbone: Backbone) -> None:
+    foreign = tiny_adapter(tiny_backbone(seed=2))
+    store = AdapterStore(tmp_path, backbone, fetch=lambda content_hash: image_of(foreign))
+    assert refusal(lambda: store.read(foreign.content_hash)).reason is AdapterReason.WRONG_BASE
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_damaged_image_is_fetched_again(tmp_path: Path, backbone: Backbone) -> None:
+    adapter = tiny_adapter(backbone)
+    store = AdapterStore(tmp_path, backbone, fetch=lambda content_hash: image_of(adapter))
+    key = store.put(adapter)
+    (tmp_path / f"{key.hex()}.safetensors").write_bytes(b"damaged")
+    assert store.read(key) == image_of(adapter)
+    assert (tmp_path / f"{key.hex()}.safetensors").read_bytes() == image_of(adapter)
+
+
+@pytest.mark.parametrize("works", [True, False])
+def test_threads_that_want_one_image_fetch_it_once(
+    tmp_path: Path, backbone: Backbone, works: bool
+) -> None:
+    adapter = tiny_adapter(backbone)
+    asked = []
+    begun = threading.Event()
+    go = threading.Event()
+
+    def slow(content_hash: bytes) -> bytes:
+        asked.append(content_hash)
+        begun.set()
+        go.wait(10)
+        if not works:
+            raise ConnectionError("cut off")
+        return image_of(adapter)
+
+    store = AdapterStore(tmp_path, backbone, fetch=slow)
+    answers: list[bytes | AdapterReason] = []
+
+    def want() -> None:
         try:
-            for n in range(40):
-                with store.pinned(keys[(n + offset) % 6]) as packed:
-                    assert packed.layers
-        except BaseException as error:
-            failures.append(error)
+            answers.append(store.read(adapter.content_hash))
+        except AdapterRefused as refused:
+            answers.append(refused.reason)
 
-    threads = [threading.Thread(target=work, args=(n,)) for n in range(3)]
-    for thread in threads:
+    threads = [threading.Thread(target=want) for _ in range(6)]
+    threads[0].start()
+    assert begun.wait(10)
+    for thread in threads[1:]:
         thread.start()
+    time.sleep(0.1)
+    go.set()
     for thread in threads:
-        thread.join()
-    assert failures == []
+        thread.join(10)
+    assert len(asked) == 1
+    assert answers == [image_of(adapter) if works else AdapterReason.NOT_FETCHED] * 6
 
 
-def test_a_thousand_loads_and_evictions_do_not_grow(tmp_path: Path, backbone: Backbone) -> None:
-    store = AdapterStore(tmp_path, backbone, budget_bytes=2 * size_of_one(tmp_path, backbone))
-    keys = [store.put(tiny_adapter(backbone, seed=n)) for n in range(5)]
-    process = psutil.Process()
-
-    def cycle(times: int) -> int:
-        for n in range(times):
-            with store.pinned(keys[n % 5]):
-                pass
-        gc.collect()
-        return process.memory_info().rss
-
-    before = cycle(200)
-    after = cycle(1000)
-    assert len(store.resident) == 2
-    assert after - before < 8 << 20
+def test_a_disk_that_cannot_cache_packed_images_only_costs_time(
+    tmp_path: Path, backbone: Backbone, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = AdapterStore(tmp_path, backbone)
+    key = store.put(tiny_adapter(backbone))
+    blocked = tmp_path / f"{key.hex()}.{PLAIN.name}.packed.{threading.get_ident()}.part"
+    blocked.mkdir()
+    with caplog.at_level(logging.WARNING):
+        image, _ = store.packed(key, PLAIN)
+    assert image.content_hash == key
+    assert "not cached" in caplog.text
