@@ -1,14 +1,16 @@
-"""Attention over the block cache, in units of fixed shape."""
+"""Attention over the paged cache, in units of fixed shape."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from inference.backbone.batch import KvCache
+from inference.backbone.batch import PagedCache
 from inference.backbone.config import LlamaConfig
-from inference.backbone.plan import QUERY_SIZES, AttentionGroup, Plan
-from inference.blocks import BLOCK
+from inference.backbone.plan import QUERY_SIZES, UNIT, AttentionGroup, Plan
+
+LONGEST = 2048
+"""Most positions with which products are tried: beyond, a BLAS works in blocks anyway."""
 
 
 class PagedAttention:
@@ -23,27 +25,24 @@ class PagedAttention:
         self._groups = config.num_attention_heads // config.num_key_value_heads
         self.query_sizes, self._together = _probe(config)
 
-    def attend(self, queries: Tensor, plan: Plan, layer: int, cache: KvCache) -> Tensor:
+    def attend(self, queries: Tensor, plan: Plan, layer: int, cache: PagedCache) -> Tensor:
         """Attend with float32 [rows, heads, head_dim]; returns [rows, heads · head_dim].
 
         Rows behind `plan.count` come back as zeros.
         """
         out = queries.new_zeros((queries.shape[0], self._config.query_size))
         for group in plan.attention:
-            mixed = self._group(queries, group, cache.keys[layer], cache.values[layer])
+            mixed = self._group(queries, group, cache.read(group.lines[layer]))
             out[group.rows[group.kept]] = mixed[group.kept]
         return out
 
-    def _group(
-        self, queries: Tensor, group: AttentionGroup, keys: Tensor, values: Tensor
-    ) -> Tensor:
+    def _group(self, queries: Tensor, group: AttentionGroup, lines: Tensor) -> Tensor:
         config = self._config
         heads, width = config.num_key_value_heads, config.head_dim
         units, size, length = group.units, group.size, group.length
         q = queries[group.rows].view(units, size, heads, self._groups, width)
         q = q.permute(2, 0, 3, 1, 4).reshape(heads * units, self._groups * size, width)
-        k = keys.index_select(1, group.slots).view(heads * units, length, width)
-        v = values.index_select(1, group.slots).view(heads * units, length, width)
+        k, v = lines.view(2, heads * units, length, width)
         scores = self._multiply(q, k.transpose(1, 2)) * width**-0.5
         scores = scores.view(heads, units, self._groups, size, length) + group.mask
         mixed = self._multiply(scores.softmax(-1).view(heads * units, -1, length), v)
@@ -61,10 +60,10 @@ def _probe(config: LlamaConfig) -> tuple[tuple[int, ...], bool]:
     groups, width = config.num_attention_heads // config.num_key_value_heads, config.head_dim
     generator = torch.Generator().manual_seed(width)
     small = together = True
-    blocks = -(-config.max_position_embeddings // BLOCK)
-    for length in {BLOCK, (blocks + 1) // 2 * BLOCK, blocks * BLOCK}:
+    units = -(-min(config.max_position_embeddings, LONGEST) // UNIT)
+    for length in {UNIT, (units + 1) // 2 * UNIT, units * UNIT}:
         for inner, outer in ((width, length), (length, width)):
-            left = torch.randn(6, groups * BLOCK, inner, generator=generator)
+            left = torch.randn(6, groups * UNIT, inner, generator=generator)
             right = torch.randn(6, inner, outer, generator=generator)
             alone = torch.stack([a @ b for a, b in zip(left, right, strict=True)])
             together &= torch.equal(torch.bmm(left, right), alone)

@@ -63,6 +63,9 @@ def _attention(
         lora.add(module, part, h).reshape(batch, length, -1, config.head_dim)
         for module, part in zip(("q_proj", "k_proj", "v_proj"), parts, strict=True)
     )
+    if layer.q_norm is not None and layer.k_norm is not None:
+        q = rms_norm(q, layer.q_norm, config.rms_norm_eps)
+        k = rms_norm(k, layer.k_norm, config.rms_norm_eps)
     mixed = scaled_dot_product_attention(
         rotate(q, *tables).transpose(1, 2),
         rotate(k, *tables).transpose(1, 2),

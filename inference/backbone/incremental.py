@@ -1,8 +1,8 @@
 """The cached pass over a batch: any mixture of sequences, positions and adapters.
 
-Everything that mixes rows of different requests is a product in fixed row tiles (`tiles.py`); all
-else works row by row. Attention sees a length that depends on the query's position alone. So the
-bits of a row depend on its own sequence only.
+Everything that mixes rows of different requests is a product in numbers of rows that were found to
+agree (`tiles.py`, `chain.py`); all else works row by row. Attention sees a length that depends on
+the query's position alone. So the bits of a row depend on its own sequence only.
 """
 
 from __future__ import annotations
@@ -14,48 +14,59 @@ from torch import Tensor
 from torch.nn.functional import silu
 
 from inference.backbone.attention import PagedAttention
-from inference.backbone.batch import KvCache, Piece
+from inference.backbone.batch import PagedCache
 from inference.backbone.decoder import Decoder, DecoderLayer, rms_norm
+from inference.backbone.lora_batch import LoraBatch
+from inference.backbone.lora_work import LoraWork
 from inference.backbone.packed import GROUPS
-from inference.backbone.plan import LoraGroup, Plan, make_plan
+from inference.backbone.plan import Plan, make_plan
 from inference.backbone.rope import rotate
 from inference.backbone.tiles import RowTiles
+from inference.executor import Piece
 
 QKV, OUT, GATE_UP, DOWN = range(len(GROUPS))
 
 
 class IncrementalPass:
-    """Runs steps of a decoder against a cache that the caller owns."""
+    """Runs steps of a decoder over uint8 memory that holds cache pages and adapter images."""
 
-    def __init__(self, decoder: Decoder) -> None:
+    def __init__(self, decoder: Decoder, memory: Tensor) -> None:
         self._decoder = decoder
         self._tiles = RowTiles()
         self._attention = PagedAttention(decoder.config)
+        self._cache = PagedCache(decoder.config, memory)
+        self._lora = LoraBatch(decoder.config, memory)
 
     @torch.inference_mode()
-    def step(self, pieces: Sequence[Piece], cache: KvCache) -> Tensor:
+    def step(self, pieces: Sequence[Piece]) -> tuple[Tensor, Tensor]:
         """Compute the pieces and extend the cache.
 
         Returns:
-            float32 [wanted rows, vocabulary], in the order of the pieces and their tokens.
+            logits float32 [wanted rows, vocabulary] and normalised last hidden states float32
+            [wanted rows, hidden size], in the order of the pieces and their tokens.
         """
         decoder = self._decoder
         epsilon = decoder.config.rms_norm_eps
-        plan = make_plan(pieces, self._attention.query_sizes)
+        order = self._lora.order(pieces)
+        plan = make_plan(pieces, order, self._cache, self._attention.query_sizes)
+        lora = self._lora.plan([pieces[index] for index in order])
+        for page in plan.fresh:
+            self._cache.clear(page)
         tables = decoder.cos[plan.positions, None], decoder.sin[plan.positions, None]
         x = decoder.embedding[plan.ids]
         for number, layer in enumerate(decoder.layers):
             h = rms_norm(x, layer.attention_norm, epsilon)
-            x = x + self._mix(number, layer, h, plan, tables, cache)
+            x = x + self._mix(number, layer, h, plan, lora, tables)
             h = rms_norm(x, layer.feed_norm, epsilon)
-            gate, up = self._linear(h, layer.gate_up, number, GATE_UP, plan).chunk(2, dim=-1)
+            both = self._linear(h, layer.gate_up, number, GATE_UP, lora)
+            gate, up = both.chunk(2, dim=-1)
             inner = silu(gate.contiguous()) * up
-            x = x + self._linear(inner, layer.down, number, DOWN, plan)
+            x = x + self._linear(inner, layer.down, number, DOWN, lora)
         wanted = sum(len(piece.tokens) - piece.logits_from for piece in pieces)
         if not wanted:
-            return x.new_empty((0, decoder.config.vocab_size))
+            return x.new_empty((0, decoder.config.vocab_size)), x[:0]
         hidden = rms_norm(x[plan.logit_rows], decoder.final_norm, epsilon)
-        return self._tiles.product(hidden, decoder.head)[:wanted]
+        return self._tiles.product(hidden, decoder.head)[:wanted], hidden[:wanted]
 
     def _mix(
         self,
@@ -63,38 +74,34 @@ class IncrementalPass:
         layer: DecoderLayer,
         h: Tensor,
         plan: Plan,
+        lora: Sequence[LoraWork],
         tables: tuple[Tensor, Tensor],
-        cache: KvCache,
     ) -> Tensor:
         config = self._decoder.config
-        mixed = self._linear(h, layer.qkv, number, QKV, plan)
+        mixed = self._linear(h, layer.qkv, number, QKV, lora)
         if layer.qkv_bias is not None:
             mixed = mixed + layer.qkv_bias
         mixed = mixed.view(h.shape[0], -1, config.head_dim)
         keys_at = config.num_attention_heads
         values_at = keys_at + config.num_key_value_heads
-        turned = rotate(mixed[:, :values_at], *tables)
+        turned = rotate(self._normed(mixed[:, :values_at], layer, keys_at), *tables)
         count = plan.count
-        cache.write(number, plan.slots, turned[:count, keys_at:], mixed[:count, values_at:])
-        seen = self._attention.attend(turned[:, :keys_at], plan, number, cache)
-        return self._linear(seen, layer.out, number, OUT, plan)
+        keys, values = turned[:count, keys_at:], mixed[:count, values_at:]
+        self._cache.write(plan.targets[number], keys, values)
+        seen = self._attention.attend(turned[:, :keys_at], plan, number, self._cache)
+        return self._linear(seen, layer.out, number, OUT, lora)
 
-    def _linear(self, x: Tensor, weight: Tensor, layer: int, group: int, plan: Plan) -> Tensor:
+    def _normed(self, heads: Tensor, layer: DecoderLayer, keys_at: int) -> Tensor:
+        if layer.q_norm is None or layer.k_norm is None:
+            return heads
+        epsilon = self._decoder.config.rms_norm_eps
+        queries = rms_norm(heads[:, :keys_at], layer.q_norm, epsilon)
+        return torch.cat((queries, rms_norm(heads[:, keys_at:], layer.k_norm, epsilon)), dim=1)
+
+    def _linear(
+        self, x: Tensor, weight: Tensor, layer: int, group: int, lora: Sequence[LoraWork]
+    ) -> Tensor:
         out = self._tiles.product(x, weight)
-        for lora in plan.lora:
-            self._add_lora(out, x, layer, group, lora, plan.count)
+        for work in lora:
+            work.add(out, x, layer * len(GROUPS) + group)
         return out
-
-    def _add_lora(
-        self, out: Tensor, x: Tensor, layer: int, group: int, lora: LoraGroup, count: int
-    ) -> None:
-        packed = lora.adapter.layers[layer][group]
-        if packed is None:
-            return
-        everyone = lora.count == count
-        shrunk = self._tiles.product(x if everyone else x[lora.rows], packed.shrink)
-        delta = self._tiles.product(shrunk * packed.scale, packed.expand)
-        if everyone:
-            out += delta
-        else:
-            out.index_add_(0, lora.rows[: lora.count], delta[: lora.count])

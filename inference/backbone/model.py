@@ -2,55 +2,81 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from inference.backbone.chat_template import ChatTemplate
 from inference.backbone.config import LlamaConfig
 from inference.backbone.decoder import Decoder, pack
 from inference.backbone.forward import hidden_states
 from inference.backbone.lora import LoraCapture, LoraPairs
 from inference.backbone.sites import LoraSite, lora_sites
 from inference.backbone.tokenizer import Tokenizer
-from inference.backbone.weights import check_tensors, load_tensors
-
-TAG = b"openledger-backbone-v1"
+from inference.backbone.weights import check_tensors, hash_tensors, load_tensors
 
 
 @dataclass(frozen=True, slots=True)
 class Backbone:
-    """Weights (float32, CPU), configuration, tokenizer and content hash of a base model."""
+    """Weights on the CPU, configuration, tokenizer and content hash of a base model.
+
+    Attributes:
+        template: how the model wants a conversation written, if its folder says so.
+    """
 
     config: LlamaConfig
     decoder: Decoder
     tokenizer: Tokenizer | None
     content_hash: bytes
+    template: ChatTemplate | None = None
 
     @classmethod
-    def load(cls, folder: Path) -> Backbone:
+    def load(cls, folder: Path, dtype: torch.dtype = torch.float32) -> Backbone:
         """Load a Hugging Face folder (config.json, safetensors, tokenizer.json).
+
+        Args:
+            folder: holds the files.
+            dtype: of the packed weights. Another than float32 saves memory where they only wait to
+                be placed on a device; the content hash is the same.
 
         Raises:
             UnsupportedModel: with the reason that names what is missing or not implemented.
         """
         config = LlamaConfig.load(folder / "config.json")
-        tensors = load_tensors(folder, config)
         file = folder / "tokenizer.json"
         tokenizer = Tokenizer.load(file, config.eos_token_ids) if file.exists() else None
-        return cls.from_tensors(config, tensors, tokenizer)
+        template = ChatTemplate.load(folder)
+        # The tensors stay in their mapped files until they are packed: no copy as wide as float32.
+        tensors = load_tensors(folder, config, dtype=None)
+        return cls._build(config, tensors, tokenizer, template, dtype)
 
     @classmethod
     def from_tensors(
-        cls, config: LlamaConfig, tensors: Mapping[str, Tensor], tokenizer: Tokenizer | None = None
+        cls,
+        config: LlamaConfig,
+        tensors: Mapping[str, Tensor],
+        tokenizer: Tokenizer | None = None,
+        template: ChatTemplate | None = None,
     ) -> Backbone:
         """Build from tensors in memory under their Hugging Face names; raises UnsupportedModel."""
-        checked = check_tensors(tensors, config)
-        return cls(config, pack(checked, config), tokenizer, _content_hash(config, checked))
+        return cls._build(config, check_tensors(tensors, config, dtype=None), tokenizer, template)
+
+    @classmethod
+    def _build(
+        cls,
+        config: LlamaConfig,
+        tensors: Mapping[str, Tensor],
+        tokenizer: Tokenizer | None,
+        template: ChatTemplate | None,
+        dtype: torch.dtype = torch.float32,
+    ) -> Backbone:
+        if tokenizer is not None:
+            tokenizer.check_fits(config.vocab_size)
+        content_hash = hash_tensors(config, tensors)
+        return cls(config, pack(tensors, config, dtype), tokenizer, content_hash, template)
 
     @property
     def sites(self) -> tuple[LoraSite, ...]:
@@ -84,14 +110,3 @@ class Backbone:
     def head(self, hidden: Tensor) -> Tensor:
         """Compute logits of chosen hidden states, float32 [..., vocabulary]."""
         return hidden @ self.decoder.head
-
-
-def _content_hash(config: LlamaConfig, tensors: Mapping[str, Tensor]) -> bytes:
-    """Hash what is computed: configuration, then each tensor's name, shape and float32 bytes."""
-    digest = hashlib.blake2b(TAG, digest_size=32)
-    digest.update(json.dumps(asdict(config), sort_keys=True).encode())
-    for name in sorted(tensors):
-        tensor = tensors[name]
-        digest.update(json.dumps([name, list(tensor.shape)]).encode())
-        digest.update(tensor.to(torch.float32).contiguous().numpy().tobytes())
-    return digest.digest()

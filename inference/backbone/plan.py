@@ -8,29 +8,31 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from inference.backbone.batch import Piece
-from inference.backbone.packed import PackedAdapter
+from inference.backbone.batch import PagedCache
 from inference.backbone.tiles import padded
-from inference.blocks import BLOCK
+from inference.executor import Piece
 
-QUERY_SIZES = (8, BLOCK)
+UNIT = 64
+"""Positions of a query unit, and the step in which attention's length grows."""
+
+QUERY_SIZES = (8, UNIT)
 """Numbers of query positions per attention unit: a decode step, a chunk of a prompt."""
 
 
 @dataclass(frozen=True, slots=True)
 class AttentionGroup:
-    """Units of equal shape: each is one sequence's rows within one cache block of positions.
+    """Units of equal shape: each is one sequence's rows within one UNIT of positions.
 
     Attributes:
         rows: int64 [units · size], the row of each query; padding repeats a real row.
-        slots: int64 [units · length], cache slots of the positions 0 … length-1.
+        lines: int64 [layers, 2 · heads · units · pages], the cache of the positions 0 … length-1.
         mask: float32 [units, 1, size, length], 0 or -inf.
         kept: int64 [real rows], indices into `rows` that are no padding.
         units, size, length: the shape; the length depends only on the queries' positions.
     """
 
     rows: Tensor
-    slots: Tensor
+    lines: Tensor
     mask: Tensor
     kept: Tensor
     units: int
@@ -39,58 +41,64 @@ class AttentionGroup:
 
 
 @dataclass(frozen=True, slots=True)
-class LoraGroup:
-    """One adapter and its rows: int64 [padded to tiles], of which the first `count` are real."""
-
-    adapter: PackedAdapter
-    rows: Tensor
-    count: int
-
-
-@dataclass(frozen=True, slots=True)
 class Plan:
-    """One step: ids and positions int64 [rows in whole tiles], of which `count` are real."""
+    """One step.
+
+    Attributes:
+        ids, positions: int64 [rows in whole tiles], of which `count` are real.
+        targets: int64 [layers, 2, count · heads], where keys and values go.
+        fresh: pages whose first position this step writes.
+        logit_rows: int64 [wanted rows in whole tiles].
+    """
 
     ids: Tensor
     positions: Tensor
     count: int
-    slots: Tensor
+    targets: Tensor
+    fresh: tuple[int, ...]
     attention: tuple[AttentionGroup, ...]
-    lora: tuple[LoraGroup, ...]
     logit_rows: Tensor
 
 
-def make_plan(pieces: Sequence[Piece], query_sizes: tuple[int, ...] = QUERY_SIZES) -> Plan:
-    """Lay the pieces out as rows, in their order."""
+def make_plan(
+    pieces: Sequence[Piece],
+    order: Sequence[int],
+    cache: PagedCache,
+    query_sizes: tuple[int, ...],
+) -> Plan:
+    """Lay the pieces out as rows in the given order; `logit_rows` are in the pieces' own."""
     ids: list[int] = []
     positions: list[int] = []
-    slots: list[int] = []
-    wanted: list[int] = []
-    adapters: dict[int, tuple[PackedAdapter, list[int]]] = {}
+    pages: list[int] = []
+    wanted: dict[int, range] = {}
     units: dict[tuple[int, int], list[_Unit]] = {}
-    for piece in pieces:
+    for index in order:
+        piece = pieces[index]
         first = len(ids)
         span = range(piece.start, piece.start + len(piece.tokens))
         ids.extend(piece.tokens)
         positions.extend(span)
-        slots.extend(piece.blocks[p // BLOCK] * BLOCK + p % BLOCK for p in span)
-        wanted.extend(range(first + piece.logits_from, len(ids)))
-        if piece.adapter is not None:
-            _, rows = adapters.setdefault(id(piece.adapter), (piece.adapter, []))
-            rows.extend(range(first, len(ids)))
+        pages.extend(piece.blocks[p // cache.positions] for p in span)
+        wanted[index] = range(first + piece.logits_from, len(ids))
         for unit in _units(piece, first, query_sizes[-1]):
             size = next(size for size in query_sizes if size >= unit.count)
-            units.setdefault((size, unit.blocks), []).append(unit)
+            units.setdefault((size, unit.steps), []).append(unit)
+    logit_rows = [row for index in range(len(pieces)) for row in wanted[index]]
     count = len(ids)
     extra = [0] * (padded(count) - count)
+    where = torch.tensor(positions + extra)
     return Plan(
         ids=torch.tensor(ids + extra),
-        positions=torch.tensor(positions + extra),
+        positions=where,
         count=count,
-        slots=torch.tensor(slots),
-        attention=tuple(_attention_group(size, group) for (size, _), group in units.items()),
-        lora=tuple(_lora_group(adapter, rows) for adapter, rows in adapters.values()),
-        logit_rows=torch.tensor(wanted + [0] * (padded(len(wanted)) - len(wanted))),
+        targets=cache.targets(torch.tensor(pages), where[:count] % cache.positions),
+        fresh=tuple(
+            page
+            for page, position in zip(pages, positions, strict=True)
+            if position % cache.positions == 0
+        ),
+        attention=tuple(_attention_group(size, group, cache) for (size, _), group in units.items()),
+        logit_rows=torch.tensor(logit_rows + [0] * (padded(len(logit_rows)) - len(logit_rows))),
     )
 
 
@@ -99,7 +107,7 @@ class _Unit:
     row: int
     position: int
     count: int
-    blocks: int
+    steps: int
     table: Sequence[int]
 
 
@@ -108,27 +116,26 @@ def _units(piece: Piece, first: int, most: int) -> list[_Unit]:
     done = 0
     while done < len(piece.tokens):
         position = piece.start + done
-        blocks = position // BLOCK + 1
-        count = min(blocks * BLOCK - position, len(piece.tokens) - done, most)
-        units.append(_Unit(first + done, position, count, blocks, piece.blocks))
+        steps = position // UNIT + 1
+        count = min(steps * UNIT - position, len(piece.tokens) - done, most)
+        units.append(_Unit(first + done, position, count, steps, piece.blocks))
         done += count
     return units
 
 
-def _attention_group(size: int, units: list[_Unit]) -> AttentionGroup:
-    length = units[0].blocks * BLOCK
+def _attention_group(size: int, units: list[_Unit], cache: PagedCache) -> AttentionGroup:
+    length = units[0].steps * UNIT
     offsets = torch.arange(size)
     counts = torch.tensor([unit.count for unit in units])[:, None]
     inside = torch.minimum(offsets[None], counts - 1)
     rows = torch.tensor([unit.row for unit in units])[:, None] + inside
     positions = torch.tensor([unit.position for unit in units])[:, None] + inside
-    tables = torch.tensor([list(unit.table[: unit.blocks]) for unit in units])
-    slots = tables[:, :, None] * BLOCK + torch.arange(BLOCK)
+    tables = [page for unit in units for page in _table(unit, length // cache.positions)]
     mask = torch.zeros(len(units), size, length)
     mask.masked_fill_(torch.arange(length) > positions[:, :, None], float("-inf"))
     return AttentionGroup(
         rows=rows.flatten(),
-        slots=slots.flatten(),
+        lines=cache.lines(torch.tensor(tables)).flatten(1),
         mask=mask[:, None],
         kept=(offsets[None] < counts).flatten().nonzero().flatten(),
         units=len(units),
@@ -137,6 +144,7 @@ def _attention_group(size: int, units: list[_Unit]) -> AttentionGroup:
     )
 
 
-def _lora_group(adapter: PackedAdapter, rows: list[int]) -> LoraGroup:
-    extra = [rows[0]] * (padded(len(rows)) - len(rows))
-    return LoraGroup(adapter, torch.tensor(rows + extra), len(rows))
+def _table(unit: _Unit, pages: int) -> Sequence[int]:
+    """List the pages of a unit's positions; what is masked anyway is read from the first one."""
+    table = unit.table[:pages]
+    return [*table, *[table[0]] * (pages - len(table))]

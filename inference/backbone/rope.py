@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 
 from inference.backbone.config import LlamaConfig
+from inference.backbone.rope_scaling import rope_frequencies
 
 
 def rope_tables(config: LlamaConfig) -> tuple[Tensor, Tensor]:
     """Compute cosines and sines, float32 [positions, head_dim], both halves alike."""
-    exponents = torch.arange(0, config.head_dim, 2, dtype=torch.int64).float() / config.head_dim
-    frequencies = 1.0 / (config.rope_theta**exponents)
+    frequencies = rope_frequencies(config.rope_theta, config.head_dim, config.rope_scaling)
     positions = torch.arange(config.max_position_embeddings, dtype=torch.int64).float()
     angles = torch.outer(positions, frequencies)
     angles = torch.cat((angles, angles), dim=-1)

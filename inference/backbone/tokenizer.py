@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
 from tokenizers import Tokenizer as HfTokenizer
 
-from inference.backbone.config import ModelReason, UnsupportedModel
+from inference.backbone.errors import ModelReason, UnsupportedModel
 
 REPLACEMENT = "\ufffd"
 
@@ -26,7 +27,10 @@ class Tokenizer:
             raise UnsupportedModel(ModelReason.MISSING_FILE, f"{path} does not exist")
         try:
             inner = HfTokenizer.from_file(str(path))
-        except Exception as error:  # the library raises bare Exception for any bad file
+        except BaseException as error:
+            # The library raises bare Exception for any bad file; Rust's panics are not even that.
+            if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+                raise
             raise UnsupportedModel(ModelReason.BAD_TOKENIZER, f"{path}: {error}") from error
         return cls(inner, stop_ids)
 
@@ -34,6 +38,22 @@ class Tokenizer:
     def size(self) -> int:
         """Number of ids, added tokens included."""
         return int(self._inner.get_vocab_size(with_added_tokens=True))
+
+    @property
+    def content_hash(self) -> bytes:
+        """Return the blake2b-256 of the tokenizer as the library writes it."""
+        return hashlib.blake2b(self._inner.to_str().encode(), digest_size=32).digest()
+
+    def check_fits(self, vocabulary: int) -> None:
+        """Raise BAD_TOKENIZER if it makes ids that a model of this vocabulary has no row for."""
+        names = self._inner.get_vocab(with_added_tokens=True)
+        outside = [name for name, token in names.items() if token >= vocabulary]
+        if outside:
+            raise UnsupportedModel(
+                ModelReason.BAD_TOKENIZER,
+                f"tokenizer.json gives {outside[0]!r} id {names[outside[0]]}, but config.json says "
+                f"vocab_size = {vocabulary}",
+            )
 
     def encode(self, text: str, *, special: bool = False) -> list[int]:
         """Encode text; `special` adds what the tokenizer's template adds around it."""
@@ -46,6 +66,10 @@ class Tokenizer:
     def id_of(self, token: str) -> int | None:
         """Look a token up by its exact text."""
         return self._inner.token_to_id(token)
+
+    def token_of(self, token: int) -> str | None:
+        """Look up how the vocabulary writes an id; None for an id that it lacks."""
+        return self._inner.id_to_token(token)
 
 
 class IncrementalDecoder:
