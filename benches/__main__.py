@@ -1,6 +1,6 @@
 """Run the benches one after the other.
 
-    python -m benches [gpu|consensus|rpc] [--write]
+    python -m benches [gpu|consensus|rpc] [--write] [options of the GPU bench]
 
 `--write` puts what they print into ``docs/measurements/<date>-<group>.md``; of a file that is there
 already, what stands above the line `<!-- figures -->` is kept.
@@ -24,8 +24,8 @@ CPU = (
     ("engine.py",),
     ("attribution.py",),
 )
-GPU: tuple[tuple[str, ...], ...] = ()
-"""Kernels bring theirs when they are there."""
+GPU = (("openlora_gpu.py",),)
+"""Takes options (`--only kernels`), and writes a file named after the device by itself."""
 CONSENSUS = (("consensus.py",),)
 """Many minutes, of which the machine should have nothing else to do."""
 RPC = (
@@ -62,11 +62,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("device", nargs="?", choices=GROUPS, default="cpu")
     parser.add_argument("--write", action="store_true")
-    arguments = parser.parse_args()
+    arguments, more = parser.parse_known_args()
     benches = GROUPS[arguments.device]
-    if not benches:
-        sys.stdout.write("there are no GPU benches yet: kernels are not built\n")
+    if arguments.device == "gpu":
+        for name, *options in benches:
+            run(name, *options, *more, *(["--write"] if arguments.write else []))
         return 0
+    if more:
+        parser.error(f"unrecognised arguments: {' '.join(more)}")
     sections = []
     for name, *options in benches:
         sys.stdout.write(f"\n## {name}\n\n")

@@ -1,0 +1,1 @@
+"""The executor of a device: frozen shapes, kernels in graphs, adapters copied beside the steps."""

@@ -1,0 +1,82 @@
+"""What a receipt says of the device that computed an answer: alike in all of it, alike in bits."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+from inference.kernels.build import kernel_hash
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceIdentity:
+    """Everything but the weights and the request that a row's bits may depend on.
+
+    Attributes:
+        name: of the GPU model, or "cpu".
+        capability: compute capability, as "9.0"; empty on a CPU.
+        driver, cuda, cublas, torch: versions; empty where there is none.
+        dtype: of weights and cache.
+        kernels: blake2b-256 of the kernels' sources, hexadecimal.
+        products: blake2b-256 of the base products that were tried at the start, hexadecimal.
+    """
+
+    name: str
+    capability: str
+    driver: str
+    cuda: str
+    cublas: str
+    torch: str
+    dtype: str
+    kernels: str
+    products: str
+
+    @property
+    def content_hash(self) -> bytes:
+        """Return the blake2b-256 of the fields as sorted JSON."""
+        return hashlib.blake2b(
+            json.dumps(asdict(self), sort_keys=True).encode(), digest_size=32
+        ).digest()
+
+
+def identify(device: torch.device, dtype: torch.dtype, products: bytes) -> DeviceIdentity:
+    """Read a device's identity."""
+    gpu = device.type == "cuda"
+    return DeviceIdentity(
+        name=torch.cuda.get_device_name(device) if gpu else "cpu",
+        capability="{}.{}".format(*torch.cuda.get_device_capability(device)) if gpu else "",
+        driver=_driver() if gpu else "",
+        cuda=str(torch.version.cuda) if gpu else "",
+        cublas=_cublas() if gpu else "",
+        torch=torch.__version__,
+        dtype=str(dtype).removeprefix("torch."),
+        kernels=kernel_hash().hex(),
+        products=products.hex(),
+    )
+
+
+def _driver() -> str:
+    try:
+        lines = Path("/proc/driver/nvidia/version").read_text().split()
+    except OSError:
+        return ""
+    return next((word for word in lines if word.count(".") >= 1 and word[0].isdigit()), "")
+
+
+def _cublas() -> str:
+    # MAJOR_VERSION, MINOR_VERSION, PATCH_LEVEL; torch has loaded the library already.
+    try:
+        library = ctypes.CDLL(f"libcublas.so.{str(torch.version.cuda).split('.')[0]}")
+    except OSError:
+        return ""
+    parts = []
+    for number in range(3):
+        value = ctypes.c_int()
+        library.cublasGetProperty(number, ctypes.byref(value))
+        parts.append(str(value.value))
+    return ".".join(parts)
