@@ -1,4 +1,4 @@
-"""`openledger worker` and `openledger train`; what they need is imported only when they run."""
+"""`openledger serve`, `worker` and `train`; what they need is imported only when they run."""
 
 from __future__ import annotations
 
@@ -12,9 +12,83 @@ NEEDED = ("torch", "safetensors", "tokenizers", "starlette", "hypercorn")
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add both commands."""
+    """Add the commands."""
+    _add_serve(subparsers)
     _add_worker(subparsers)
     _add_train(subparsers)
+
+
+def _add_serve(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = subparsers.add_parser(
+        "serve", help="serve a base model and LoRA adapters in OpenAI's interface, without a chain"
+    )
+    _add_base(parser)
+    parser.add_argument("--name", help="what the base model is called (its folder's name)")
+    parser.add_argument(
+        "--adapters",
+        type=_adapters,
+        action="append",
+        default=[],
+        metavar="[NAME=]FOLDER",
+        help="an adapter's PEFT folder, or a folder of them, each served by its folder's name",
+    )
+    callers = parser.add_mutually_exclusive_group(required=True)
+    _add_keys(callers)
+    callers.add_argument(
+        "--no-auth", action="store_true", help="serve everybody on this machine, and nobody else"
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to serve at (127.0.0.1)")
+    parser.add_argument("--port", type=int, default=8000, help="port to serve at (8000)")
+    parser.add_argument(
+        "--node",
+        action="append",
+        default=[],
+        metavar="URL",
+        help="JSON-RPC of a node that adapters are fetched from by their hash; several are asked "
+        "one after the other",
+    )
+    parser.add_argument(
+        "--store", type=Path, metavar="DIR", help="where adapters are kept (a temporary folder)"
+    )
+    _add_device(parser)
+    parser.add_argument(
+        "--running", type=_positive, default=16, metavar="N", help="answers computed at once (16)"
+    )
+    parser.add_argument(
+        "--guests",
+        type=_natural,
+        default=2,
+        metavar="N",
+        help="further places for tenants of whom nothing is computed (2)",
+    )
+    parser.add_argument(
+        "--rows",
+        type=_positive,
+        default=256,
+        metavar="N",
+        help="prompt tokens computed per step: fewer shorten the waits of others (256)",
+    )
+    parser.add_argument(
+        "--waiting", type=_positive, default=256, metavar="N", help="answers that may wait (256)"
+    )
+    parser.add_argument(
+        "--waiting-per-tenant",
+        type=_positive,
+        default=64,
+        metavar="N",
+        help="of them, those of one key's name (64)",
+    )
+    parser.add_argument("--log", choices=("error", "warn", "info", "debug"), default="info")
+    parser.set_defaults(run=_serve)
+
+
+def _add_keys(parser: argparse._ActionsContainer) -> None:
+    parser.add_argument(
+        "--api-keys",
+        type=Path,
+        metavar="FILE",
+        help="lines name:key or name:sha256:<hex>; read again when it changes",
+    )
 
 
 def _add_worker(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -48,8 +122,9 @@ def _add_worker(subparsers: argparse._SubParsersAction[argparse.ArgumentParser])
     parser.add_argument(
         "--preload", type=_numbers, default=(), metavar="ID,ID", help="load these models at once"
     )
+    _add_keys(parser)
     parser.add_argument("--capacity", type=_positive, default=64, help="requests at a time (64)")
-    parser.add_argument("--threads", type=_positive, default=1, help="per matrix product (1)")
+    _add_device(parser)
     parser.add_argument(
         "--submit-receipts", type=_positive, default=256, metavar="N", help="submit at N receipts"
     )
@@ -118,12 +193,27 @@ def _add_base(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_device(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--threads", type=_positive, default=1, help="per matrix product (1)")
+    parser.add_argument(
+        "--device", default="cpu", metavar="cpu|cuda[:N]", help="what computes: a GPU in bfloat16"
+    )
+
+
 def _embedded_base() -> Path | None:
     """Return the folder of the base model that is installed beside the node, if there is one."""
     if find_spec("genesis") is None:
         return None
     folder = Path(str(files("genesis"))) / "base_model" / "open-nano"
     return folder if (folder / "config.json").exists() else None
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    if not _is_complete(arguments):
+        return 1
+    from inference.worker.serve_command import run_serve
+
+    return run_serve(arguments)
 
 
 def _worker(arguments: argparse.Namespace) -> int:
@@ -161,8 +251,21 @@ def _positive(text: str) -> int:
     return number
 
 
+def _natural(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"{number} is negative")
+    return number
+
+
 def _numbers(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split(",") if part)
+
+
+def _adapters(text: str) -> tuple[str, Path]:
+    """Read NAME=FOLDER, or FOLDER; the name is empty then."""
+    name, sign, folder = text.partition("=")
+    return (name, Path(folder)) if sign else ("", Path(text))
 
 
 def _datanet(text: str) -> tuple[int, int | None]:

@@ -14,11 +14,11 @@ from typing import Any
 import trio
 
 from inference.attribution.fields import field_split
+from inference.log import Log
 from inference.worker.book import SessionBook
 from inference.worker.book_rows import Answered
 from inference.worker.chain_view import ChainView
 from inference.worker.library import Library, ServedModel
-from inference.worker.log import Log
 from runtime.primitives.errors import Refusal
 from runtime.primitives.keys import ss58_encode
 from runtime.protocols.ids import RecordId

@@ -100,7 +100,8 @@ class SessionBook:
             max_fee = self._end(rows, given.session, given.nonce, VoucherState.ANSWERED)
             rows.execute(
                 "INSERT INTO receipts (session, nonce, hash, signed, cost, prompt, output, "
-                "sampling, model, height) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "sampling, model, height, logits, fingerprint, engine) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     given.session,
                     given.nonce,
@@ -112,6 +113,9 @@ class SessionBook:
                     pack_sampling(answered.sampling),
                     answered.model,
                     answered.height,
+                    answered.trace.logits,
+                    answered.trace.fingerprint,
+                    answered.engine,
                 ),
             )
             totals = self._totals.of(rows, given.session)

@@ -23,7 +23,8 @@ CREATE TABLE IF NOT EXISTS submissions (
 CREATE TABLE IF NOT EXISTS receipts (
     session INTEGER, nonce INTEGER, hash BLOB NOT NULL UNIQUE, signed BLOB NOT NULL,
     cost TEXT NOT NULL, prompt BLOB NOT NULL, output BLOB NOT NULL, sampling BLOB NOT NULL,
-    model INTEGER NOT NULL, height INTEGER NOT NULL, attributed INTEGER NOT NULL DEFAULT 0,
+    model INTEGER NOT NULL, height INTEGER NOT NULL, logits BLOB NOT NULL,
+    fingerprint BLOB NOT NULL, engine BLOB NOT NULL, attributed INTEGER NOT NULL DEFAULT 0,
     report BLOB, explanation BLOB, submission INTEGER REFERENCES submissions (id),
     PRIMARY KEY (session, nonce));
 CREATE INDEX IF NOT EXISTS unsubmitted ON receipts (session) WHERE submission IS NULL;

@@ -11,6 +11,7 @@ import msgpack
 import numpy as np
 
 from inference.sampling import SamplingParams
+from inference.trace import Trace
 from runtime.primitives.scale import decode
 from runtime.protocols import receipt as receipts
 from runtime.protocols import voucher as vouchers
@@ -20,7 +21,8 @@ from runtime.protocols.report import Report, decode_report
 from runtime.protocols.voucher import SignedVoucher
 
 ANSWER_COLUMNS = (
-    "signed, prompt, output, sampling, model, height, attributed, report, explanation, submission"
+    "signed, prompt, output, sampling, model, height, logits, fingerprint, engine, "
+    "attributed, report, explanation, submission"
 )
 SUBMISSION_COLUMNS = "id, session, batch, voucher, chain_batch"
 
@@ -51,6 +53,8 @@ class Answered:
     sampling: SamplingParams
     model: int
     height: int
+    trace: Trace
+    engine: bytes
     attributed: Attributed = Attributed.PENDING
     report: Report | None = None
     explanation: dict[str, Any] | None = None
@@ -86,10 +90,12 @@ def answered_of(row: Sequence[Any]) -> Answered:
         sampling=SamplingParams(*msgpack.unpackb(row[3])),
         model=row[4],
         height=row[5],
-        attributed=Attributed(row[6]),
-        report=None if row[7] is None else decode_report(row[7]),
-        explanation=None if row[8] is None else msgpack.unpackb(row[8]),
-        submission=row[9],
+        trace=Trace(row[6], row[7]),
+        engine=row[8],
+        attributed=Attributed(row[9]),
+        report=None if row[10] is None else decode_report(row[10]),
+        explanation=None if row[11] is None else msgpack.unpackb(row[11]),
+        submission=row[12],
     )
 
 

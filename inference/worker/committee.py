@@ -12,17 +12,18 @@ from contextlib import suppress
 
 import trio
 
+from inference.adapters.store import AdapterStore
 from inference.attribution.report import METHOD
+from inference.log import Log
 from inference.worker.book import SessionBook
 from inference.worker.book_rows import Answered
 from inference.worker.chain_view import ChainView, Head
-from inference.worker.engine_room import EngineRoom
+from inference.worker.devices import Device
 from inference.worker.evidence import Evidence
 from inference.worker.figures import Figures
 from inference.worker.gathering import Gathering, is_late
 from inference.worker.judging import judge
 from inference.worker.library import Library
-from inference.worker.log import Log
 from inference.worker.pulse import Pulse
 from node.client.signing import KeyPair
 from runtime.construct import encode_call
@@ -46,7 +47,8 @@ class Committee:
         view: ChainView,
         book: SessionBook,
         library: Library,
-        room: EngineRoom,
+        store: AdapterStore,
+        device: Device,
         key: KeyPair,
         figures: Figures,
         gathering: Gathering,
@@ -54,7 +56,8 @@ class Committee:
         self._view = view
         self._book = book
         self._library = library
-        self._room = room
+        self._store = store
+        self._device = device
         self._key = key
         self._figures = figures
         self._gathering = gathering
@@ -205,7 +208,9 @@ class Committee:
         taken = self._book.voucher(receipt.session, receipt.nonce)
         if taken is None:
             return Verdict.UNAVAILABLE
-        return Evidence(answered.signed, *taken, answered.output_ids)
+        return Evidence(
+            answered.signed, *taken, answered.output_ids, answered.trace, answered.engine
+        )
 
     async def _judge(
         self, evidence: Evidence | Verdict, number: int, session: Session, duty: Duty
@@ -222,5 +227,5 @@ class Committee:
             _LOG.warning("no model to judge with: inconclusive", cause=refusal)
             return Verdict.INCONCLUSIVE, NO_CODE
         return await trio.to_thread.run_sync(
-            judge, evidence, session, model, self._room.backbone, self._room.store
+            judge, evidence, session, model, self._device, self._store
         )

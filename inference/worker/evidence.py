@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from nacl.exceptions import CryptoError
 from nacl.public import PrivateKey, PublicKey, SealedBox
 
+from inference.trace import Trace
+from inference.worker.identity import statement_hash
 from node.client.material import MaterialReason, MaterialRefusal
 from runtime.pallets.inference.types import Batch
 from runtime.primitives.scale import H256, U32, DecodeError, decode, encode
@@ -30,6 +32,10 @@ class Evidence:
     body: bytes
     """The HTTP request as it came; prompt and sampling follow from it and the voucher."""
     output_ids: tuple[U32, ...]
+    trace: Trace
+    """Its digest stands in the receipt."""
+    engine: bytes
+    """The executor's statement of what it computed with; its hash stands in the receipt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,4 +74,6 @@ def is_of(material: Material, batch: Batch, position: int) -> bool:
         merkle.verify_path(summary.root, data, position, summary.count, material.path)
         and receipt.request_hash == request_hash(evidence.body)
         and receipt.response_hash == response_hash(evidence.output_ids)
+        and receipt.logits_digest == evidence.trace.digest
+        and receipt.engine_hash == statement_hash(evidence.engine)
     )

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import trio
 from nacl.public import PrivateKey
 
+from inference.log import Log
 from inference.worker.chain_view import ChainError, ChainView
 from inference.worker.evidence import Evidence, is_of, unseal
 from inference.worker.figures import Figures
-from inference.worker.log import Log
 from inference.worker.private_line import PrivateLine
 from inference.worker.pulse import Pulse
 from node.client.material import MaterialRefusal, MaterialRequest, open_answer, sign_request

@@ -11,11 +11,11 @@ from contextlib import aclosing
 
 import trio
 
+from inference.log import Log
 from inference.worker.book import SessionBook
 from inference.worker.chain_view import ChainError, ChainView
 from inference.worker.evidence import Evidence, Material, seal
 from inference.worker.figures import Figures
-from inference.worker.log import Log
 from inference.worker.private_line import PrivateLine
 from node.client.committee import Letter
 from node.client.material import (
@@ -117,7 +117,7 @@ class HandingOut:
         taken = self._book.voucher(receipt.session, receipt.nonce)
         if taken is None:
             raise MaterialRefusal(MaterialReason.NOT_DRAWN, "the voucher is not in the book")
-        evidence = Evidence(drawn.signed, *taken, drawn.output_ids)
+        evidence = Evidence(drawn.signed, *taken, drawn.output_ids, drawn.trace, drawn.engine)
         path = merkle.path(leaves(entries), position)
         material = Material(evidence, entries[position].report_hash(), path)
         self._kept[batch, position] = material

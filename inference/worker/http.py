@@ -1,117 +1,72 @@
-"""The HTTP interface: OpenAI's, plus what proves and explains an answer."""
+"""The worker's own addresses: its models, and what proves and explains an answer."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from contextlib import aclosing
+from collections.abc import Callable
 from typing import Any
 
 import trio
-from starlette.applications import Starlette
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 
-from inference.worker.api_answers import Shape, proof
-from inference.worker.api_bodies import (
-    CHAT_TEMPLATE,
-    MAX_BODY,
-    ChatBody,
-    CompletionBody,
-    read_chat,
-    read_completion,
-)
-from inference.worker.api_errors import ApiReason, ApiRefused, problem
+from inference.api.bodies import CHAT_TEMPLATE, AnyBody
+from inference.api.errors import ApiReason, ApiRefused
+from inference.api.events import Opened
+from inference.api.http import Door, Served
+from inference.api.models import ModelList
 from inference.worker.book import SessionBook
 from inference.worker.book_rows import Answered
-from inference.worker.event_stream import EventStream
-from inference.worker.figures import Figures
 from inference.worker.library import Library
-from inference.worker.log import Log
-from inference.worker.serving import Finished, Serving
-from runtime.primitives.errors import Refusal
+from inference.worker.payment_errors import PaymentReason
+from inference.worker.proof import proof
+from inference.worker.serving import Serving
 from runtime.protocols.voucher import VOUCHER_HEADER
 
-_LOG = Log("http")
-Handler = Callable[[Request], Awaitable[Response]]
+
+class TwoDoors:
+    """Vouchers to the paid door; what comes without one to the door of keys, if there is one."""
+
+    def __init__(self, paid: Door, keyed: Door | None) -> None:
+        self._paid = paid
+        self._keyed = keyed
+
+    async def open(self, headers: Headers, raw: bytes, body: AnyBody) -> Opened:
+        """Admit a request and start its answer; raises Refusal."""
+        if self._keyed is None or VOUCHER_HEADER in headers:
+            return await self._paid.open(headers, raw, body)
+        return await self._keyed.open(headers, raw, body)
 
 
-class HttpInterface:
-    """Translates between HTTP and the parts of the worker."""
+class WorkerModels:
+    """The launched models of the chain, and for keys the server's own ones too."""
 
-    def __init__(
-        self,
-        serving: Serving,
-        library: Library,
-        book: SessionBook,
-        figures: Figures,
-        health: Callable[[], dict[str, Any]],
-    ) -> None:
-        self._serving = serving
+    def __init__(self, library: Library, own: ModelList | None) -> None:
         self._library = library
-        self._book = book
-        self._figures = figures
-        self._health = health
+        self._own = own
 
-    def application(self) -> Starlette:
-        """Build the ASGI application."""
-        served: list[tuple[str, str, Handler]] = [
-            ("POST", "/v1/completions", self._completions),
-            ("POST", "/v1/chat/completions", self._chat),
-            ("GET", "/v1/models", self._models),
-            ("GET", "/v1/sessions/{session:int}", self._session),
-            ("GET", "/v1/receipts/{hash}", self._receipt),
-            ("GET", "/v1/receipts/{hash}/attribution", self._attribution),
-            ("GET", "/health", self._healthy),
-            ("GET", "/metrics", self._metrics),
-        ]
-        return Starlette(
-            routes=[
-                Route(path, self._guarded(handler), methods=[method])
-                for method, path, handler in served
-            ]
-        )
+    async def listed(self) -> list[dict[str, Any]]:
+        """Return the entries of `/v1/models`."""
+        own = [] if self._own is None else await self._own.listed()
+        return [*await self._launched(), *own]
 
-    def _guarded(self, handler: Handler) -> Handler:
-        """Turn refusals into typed JSON; nothing that a stranger sends stops the worker."""
+    async def adapter(self, name: str) -> bytes | None:
+        """Return the hash behind a name, the chain's names first; raises UNKNOWN_MODEL."""
+        try:
+            return await self._library.adapter_of(await self._library.resolve(name))
+        except ApiRefused as refusal:
+            if self._own is None or refusal.reason is not ApiReason.UNKNOWN_MODEL:
+                raise
+            return await self._own.adapter(name)
 
-        async def guarded(request: Request) -> Response:
-            try:
-                return await handler(request)
-            except Refusal as refusal:
-                self._figures.failed(refusal.reason.name)
-                return _problem(refusal)
-            except Exception:  # a stranger's request must not stop the worker
-                _LOG.error("request failed", trace=True, path=request.url.path)
-                return _problem(ApiRefused(ApiReason.FAILED))
+    async def ready(self, content_hash: bytes) -> None:
+        """Wait until an adapter is in the store."""
+        if self._own is None:
+            await self._library.bring(content_hash)
+        else:
+            await self._own.ready(content_hash)
 
-        return guarded
-
-    async def _completions(self, request: Request) -> Response:
-        raw = await _body(request)
-        return await self._answer(request, raw, read_completion(raw))
-
-    async def _chat(self, request: Request) -> Response:
-        raw = await _body(request)
-        return await self._answer(request, raw, read_chat(raw))
-
-    async def _answer(
-        self, request: Request, raw: bytes, body: CompletionBody | ChatBody
-    ) -> Response:
-        header = request.headers.get(VOUCHER_HEADER)
-        admitted, events = await self._serving.open(raw, header, body)
-        shape = Shape(admitted, body.model, chat=isinstance(body, ChatBody))
-        if body.stream:
-            return EventStream(events, shape, include_usage=body.include_usage)
-        async with events:
-            async for found in events:
-                if isinstance(found, Finished):
-                    return JSONResponse(shape.whole(found))
-                if isinstance(found, Refusal):
-                    return _problem(found)
-        raise ApiRefused(ApiReason.NOT_READY)
-
-    async def _models(self, request: Request) -> Response:
+    async def _launched(self) -> list[dict[str, Any]]:
         listed = []
         for number, model in await self._library.catalogue():
             price = model.price
@@ -136,19 +91,36 @@ class HttpInterface:
                     },
                 }
             )
-        return JSONResponse({"object": "list", "data": listed})
+        return listed
+
+
+class ProofRoutes:
+    """Sessions, receipts and attributions."""
+
+    def __init__(self, serving: Serving, book: SessionBook, height: Callable[[], int]) -> None:
+        self._serving = serving
+        self._book = book
+        self._height = height
+
+    def served(self) -> list[Served]:
+        """List what is served."""
+        return [
+            ("GET", "/v1/sessions/{session:int}", self._session),
+            ("GET", "/v1/receipts/{hash}", self._receipt),
+            ("GET", "/v1/receipts/{hash}/attribution", self._attribution),
+        ]
 
     async def _session(self, request: Request) -> Response:
         number = int(request.path_params["session"])
         if number >= 2**63:
-            raise ApiRefused(ApiReason.UNKNOWN_SESSION)
+            raise ApiRefused(PaymentReason.UNKNOWN_SESSION)
         session = await self._serving.session(number)
         seen = await trio.to_thread.run_sync(self._book.view, number, session)
         return JSONResponse(
             {
                 "session": number,
                 "state": session.state.name.lower(),
-                "height": self._health()["height"],
+                "height": self._height(),
                 "next_nonce": seen.last_nonce + 1,
                 "escrow": str(seen.escrow),
                 "charged": str(seen.charged),
@@ -192,31 +164,5 @@ class HttpInterface:
             digest = b""
         found = await trio.to_thread.run_sync(self._book.find, digest)
         if found is None:
-            raise ApiRefused(ApiReason.UNKNOWN_RECEIPT)
+            raise ApiRefused(PaymentReason.UNKNOWN_RECEIPT)
         return found
-
-    async def _healthy(self, request: Request) -> Response:
-        state = self._health()
-        return JSONResponse(state, status_code=200 if state["ready"] else 503)
-
-    async def _metrics(self, request: Request) -> Response:
-        return Response(self._figures.text(), media_type="text/plain; version=0.0.4")
-
-
-async def _body(request: Request) -> bytes:
-    """Read a body within its limit, whatever its headers claim."""
-    parts: list[bytes] = []
-    size = 0
-    async with aclosing(request.stream()) as stream:
-        async for part in stream:
-            size += len(part)
-            if size > MAX_BODY:
-                raise ApiRefused(ApiReason.BODY_TOO_LARGE, f"a body has at most {MAX_BODY} bytes")
-            parts.append(part)
-    return b"".join(parts)
-
-
-def _problem(refusal: Refusal) -> JSONResponse:
-    status, body = problem(refusal)
-    headers = {"retry-after": "1"} if status in (429, 503) else None
-    return JSONResponse(body, status_code=status, headers=headers)

@@ -8,21 +8,26 @@ from pathlib import Path
 
 import trio
 
-from inference.adapters.errors import AdapterRefused
+from inference.adapters.errors import AdapterReason, AdapterRefused
 from inference.adapters.store import AdapterStore
+from inference.api.errors import ApiReason, ApiRefused
 from inference.attribution.attribution import Attribution
 from inference.backbone.model import Backbone
-from inference.worker.api_errors import ApiReason, ApiRefused
+from inference.log import Log
 from inference.worker.archive import ArtifactReason, ArtifactRefused
 from inference.worker.artifact import ArtifactParts, check_declared, open_parts, read_artifact
-from inference.worker.chain_view import ChainView
+from inference.worker.chain_view import ChainError, ChainView
 from inference.worker.dataset import Portion, accepted_batches, portions_of
-from inference.worker.log import Log
 from runtime.pallets.models.types import Artifact, Model, Stage
+from runtime.primitives.errors import Refusal
 from runtime.primitives.hashing import blake2_256
 from runtime.protocols.ids import RecordId
 
 PREFIX = "model:"
+TOLD_AGAIN_SECONDS = 5.0
+"""Whoever asks for a model that could not be had so shortly ago is told so at once."""
+_PAUSES = (0.5, 2.0)
+"""Seconds before an artifact is asked for again."""
 _LOG = Log("models")
 
 
@@ -61,7 +66,8 @@ class Library:
         self._loaded: OrderedDict[int, ServedModel] = OrderedDict()
         self._names: dict[str, int] = {}
         self._listed: tuple[int, list[tuple[int, Model]]] | None = None
-        self._loading = trio.Lock()
+        self._loading: dict[int, trio.Lock] = {}
+        self._failed: dict[int, tuple[float, Refusal]] = {}
 
     @property
     def loaded(self) -> tuple[int, ...]:
@@ -93,29 +99,65 @@ class Library:
         if name not in self._names:
             await self.catalogue()
         if name not in self._names:
-            raise ApiRefused(ApiReason.UNKNOWN_MODEL, f"no launched model is called {name!r}")
+            raise ApiRefused(
+                ApiReason.UNKNOWN_MODEL, f"no launched model is called {name!r}", "model"
+            )
         return self._names[name]
 
     async def model(self, number: int) -> ServedModel:
-        """Return a model, loading it if need be.
+        """Return a model, loading it if need be; different models load side by side.
 
         Raises:
             ApiRefused: UNKNOWN_MODEL for a model that never was launched.
-            ArtifactRefused, AdapterRefused, ChainError: it cannot be had.
+            ArtifactRefused, AdapterRefused, ChainError: it cannot be had; whoever asks within some
+                seconds is told the same.
         """
-        async with self._loading:
-            if number not in self._loaded:
-                self._loaded[number] = await self._load(number)
-                while len(self._loaded) > self._most:
-                    self._loaded.popitem(last=False)
-            self._loaded.move_to_end(number)
-            return self._loaded[number]
+        lock = self._loading.setdefault(number, trio.Lock())
+        try:
+            async with lock:
+                if number not in self._loaded:
+                    self._loaded[number] = await self._load_or_refuse(number)
+                    while len(self._loaded) > self._most:
+                        self._loaded.popitem(last=False)
+                self._loaded.move_to_end(number)
+                return self._loaded[number]
+        finally:
+            if not lock.statistics().tasks_waiting:
+                self._loading.pop(number, None)
+
+    async def adapter_of(self, number: int) -> bytes:
+        """Return the hash of a launched model's adapter; raises UNKNOWN_MODEL."""
+        for known, model in await self.catalogue():
+            if known == number and model.artifact is not None:
+                return bytes(model.artifact.roots.model)
+        raise ApiRefused(ApiReason.UNKNOWN_MODEL, f"model {number} is not launched", "model")
+
+    async def bring(self, adapter: bytes) -> None:
+        """Have the adapter of a launched model in the store; raises as `model`, NOT_STORED."""
+        for number, model in await self.catalogue():
+            if model.artifact is not None and model.artifact.roots.model == adapter:
+                await self.model(number)
+                return
+        raise AdapterRefused(
+            AdapterReason.NOT_STORED, f"no launched model has the adapter 0x{adapter.hex()}"
+        )
+
+    async def _load_or_refuse(self, number: int) -> ServedModel:
+        now = trio.current_time()
+        self._failed = {k: v for k, v in self._failed.items() if now < v[0] + TOLD_AGAIN_SECONDS}
+        if number in self._failed:
+            raise self._failed[number][1]
+        try:
+            return await self._load(number)
+        except (ArtifactRefused, AdapterRefused, ChainError) as refusal:
+            self._failed[number] = trio.current_time(), refusal
+            raise
 
     async def _load(self, number: int) -> ServedModel:
         model = await self._view.storage("Models", "Models", number)
         # A deprecated model still answers the sessions that it has.
         if model is None or model.artifact is None or model.stage < Stage.LAUNCHED:
-            raise ApiRefused(ApiReason.UNKNOWN_MODEL, f"model {number} is not launched")
+            raise ApiRefused(ApiReason.UNKNOWN_MODEL, f"model {number} is not launched", "model")
         started = trio.current_time()
         blob = await self._blob(model.artifact)
         parts, attribution = await trio.to_thread.run_sync(self._open, blob, model.artifact)
@@ -146,13 +188,27 @@ class Library:
             if blake2_256(kept) == declared.manifest:
                 return kept
             _LOG.warning("kept artifact is damaged; fetching it again", hash=declared.manifest)
-        blob = await self._view.blob(declared.manifest)
-        if blake2_256(blob) != declared.manifest:
-            raise ArtifactRefused(ArtifactReason.WRONG_HASH, f"0x{declared.manifest.hex()}")
+        blob = await self._fetch(declared.manifest)
         partial = path.with_suffix(".part")
         await partial.write_bytes(blob)
         await partial.rename(path)
         return blob
+
+    async def _fetch(self, manifest: bytes) -> bytes:
+        """Ask the node, which asks its peers; what is only late is asked for again."""
+        for pause in (*_PAUSES, None):
+            try:
+                blob = await self._view.blob(manifest)
+            except ChainError as error:
+                if pause is None:
+                    raise
+                _LOG.info("artifact not there yet", hash=manifest, cause=error, seconds=pause)
+                await trio.sleep(pause)
+                continue
+            if blake2_256(blob) == manifest:
+                return blob
+            break
+        raise ArtifactRefused(ArtifactReason.WRONG_HASH, f"0x{manifest.hex()}")
 
     def _open(self, blob: bytes, declared: Artifact) -> tuple[ArtifactParts, Attribution]:
         parts = read_artifact(blob, declared.manifest)

@@ -10,8 +10,8 @@ from typing import Any, TypeVar, cast
 
 import trio
 
+from inference.log import Log
 from inference.worker.chain_view import ChainError, ChainReason, Head
-from inference.worker.log import Log
 from node.client.errors import BlobError, ClientError, DispatchError, Refused
 from node.client.rpc import FinalizedBlock, NodeClient
 from node.client.signing import KeyPair

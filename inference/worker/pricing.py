@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+from inference.api.bodies import AnyBody, Body
+from inference.api.errors import ApiReason, ApiRefused
+from inference.api.prompts import ids_of, sampling_with, usual_tokens
 from inference.backbone.model import Backbone
 from inference.sampling import SamplingParams
-from inference.training.text import encode_prompt
-from inference.worker.api_bodies import (
-    CHAT_TOKENS,
-    COMPLETION_TOKENS,
-    Body,
-    ChatBody,
-    CompletionBody,
-)
-from inference.worker.api_errors import ApiReason, ApiRefused
+from inference.worker.payment_errors import PaymentReason
 from runtime.protocols.price import Price, cost
 from runtime.protocols.voucher import Voucher, voucher_hash
 
 
-def prompt_ids(backbone: Backbone, body: CompletionBody | ChatBody) -> tuple[int, ...]:
-    """Return the prompt in token ids, special tokens included; given ids stay as they are."""
-    text = body.text
-    return encode_prompt(backbone, text) if isinstance(text, str) else text
+def prompt_ids(backbone: Backbone, body: AnyBody) -> tuple[int, ...]:
+    """Return the one prompt that a voucher pays for, in token ids; raises ApiRefused.
+
+    A chat is written by `CHAT_TEMPLATE`, whatever template the model brings: the executor and its
+    judges have to derive the same ids.
+    """
+    if body.n != 1 or len(body.prompts) != 1:
+        name = "n" if body.n != 1 else "prompt"
+        text = f"{name}: a voucher pays for one answer to one prompt"
+        raise ApiRefused(ApiReason.UNSUPPORTED_PARAMETER, text, name)
+    return ids_of(backbone, body.prompts[0])
 
 
 def sampling_of(body: Body, voucher: Voucher) -> SamplingParams:
@@ -32,29 +34,21 @@ def sampling_of(body: Body, voucher: Voucher) -> SamplingParams:
     seed = body.seed
     if seed is None:
         seed = int.from_bytes(voucher_hash(voucher)[:8], "little")
-    return SamplingParams(
-        temperature=1.0 if body.temperature is None else body.temperature,
-        top_k=body.top_k or 0,
-        top_p=1.0 if body.top_p is None else body.top_p,
-        min_p=body.min_p or 0.0,
-        seed=seed,
-    )
+    return sampling_with(body, seed)
 
 
-def length_of(
-    body: CompletionBody | ChatBody, prompt: int, price: Price, limit: int, context: int
-) -> int:
+def length_of(body: AnyBody, prompt: int, price: Price, limit: int, context: int) -> int:
     """Return the most output tokens of an answer that may cost `limit` planck.
 
     A length that the request names must be paid for whole; one that it leaves open is the usual one
     cut to the fee and the context. Raises FEE_TOO_LOW.
     """
     wanted = body.most_tokens
-    usual = CHAT_TOKENS if isinstance(body, ChatBody) else COMPLETION_TOKENS
+    usual = usual_tokens(body)
     least = cost(price, prompt, wanted or 1).total()
     if least > limit:
         raise ApiRefused(
-            ApiReason.FEE_TOO_LOW,
+            PaymentReason.FEE_TOO_LOW,
             f"{prompt} prompt and {wanted or 1} output tokens cost up to {least} planck, and "
             f"{limit} are allowed: raise max_fee or lower max_tokens",
         )

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import trio
 
-from inference.worker.log import Log
+from inference.log import Log
 from inference.worker.node_view import answer_of
 from node.client.committee import Letter, Reply, answer_material, ask_material, read_inbox
 from node.client.errors import ClientError

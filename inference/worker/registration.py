@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from inference.log import Log
 from inference.worker.chain_view import ChainView
-from inference.worker.log import Log
 from node.client.signing import KeyPair
 from runtime.construct import encode_call
 from runtime.pallets.inference.pallet import ownership_message

@@ -8,7 +8,7 @@ import sys
 from enum import Enum
 from pathlib import Path
 
-from inference.worker.log import Log
+from inference.log import Log
 from node.client.signing import KeyPair, from_uri, generate
 from runtime.primitives.errors import Refusal
 

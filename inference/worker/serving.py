@@ -9,30 +9,35 @@ from __future__ import annotations
 
 import math
 import sqlite3
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import trio
+from starlette.datastructures import Headers
 
-from inference.request import Answer, Request, Token
-from inference.worker.api_bodies import ChatBody, CompletionBody
-from inference.worker.api_errors import ApiReason, ApiRefused
+from inference.api.bodies import AnyBody
+from inference.api.engine_room import EngineRoom
+from inference.api.errors import ApiReason, ApiRefused
+from inference.api.events import Done, Drawn, Ended, Event, Opened, encode_event, hand_on
+from inference.log import Log
+from inference.request import Answer, Request
 from inference.worker.book import SessionBook
 from inference.worker.book_rows import Answered
 from inference.worker.chain_view import ChainView
-from inference.worker.engine_room import EngineRoom
 from inference.worker.figures import Figures
-from inference.worker.identity import engine_hash
+from inference.worker.identity import statement_hash
 from inference.worker.library import Library, ServedModel
-from inference.worker.log import Log
+from inference.worker.payment_errors import PaymentReason
 from inference.worker.pricing import length_of, prompt_ids, sampling_of
+from inference.worker.proof import RECEIPT_EVENT, proof
 from inference.worker.pulse import Pulse
 from node.client.signing import KeyPair
 from runtime.pallets.inference.types import Session, SessionState
 from runtime.primitives.errors import Refusal
 from runtime.protocols.price import cost
 from runtime.protocols.receipt import Receipt, SignedReceipt, response_hash, signing_bytes
-from runtime.protocols.voucher import SignedVoucher, check_request, from_header
+from runtime.protocols.voucher import VOUCHER_HEADER, SignedVoucher, check_request, from_header
 
 _LOG = Log("serving")
 STALE_SECONDS = 60.0
@@ -49,18 +54,6 @@ class Admitted:
     request: Request
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """The end of an answer: its receipt is in the book."""
-
-    answer: Answer
-    answered: Answered
-
-
-Event = Token | Finished | Refusal
-"""What an answering request yields: tokens, then its end or why it failed."""
-
-
 class Serving:
     """Admits requests and answers them."""
 
@@ -74,6 +67,7 @@ class Serving:
         figures: Figures,
         pulse: Pulse,
         capacity: int,
+        statement: Callable[[], bytes],
     ) -> None:
         self._view = view
         self._library = library
@@ -83,7 +77,7 @@ class Serving:
         self._figures = figures
         self._pulse = pulse
         self._capacity = capacity
-        self._engine_hash = engine_hash(room.backbone)
+        self._statement = statement
         self._sessions: dict[int, tuple[int, Session | None]] = {}
         self._under_way = 0
         self._nursery: trio.Nursery | None = None
@@ -110,14 +104,12 @@ class Serving:
             self._sessions = {n: e for n, e in self._sessions.items() if e[0] == height}
             self._sessions[number] = known
         if known[1] is None:
-            raise ApiRefused(ApiReason.UNKNOWN_SESSION, f"there is no session {number}")
+            raise ApiRefused(PaymentReason.UNKNOWN_SESSION, f"there is no session {number}")
         return known[1]
 
-    async def open(
-        self, raw: bytes, header: str | None, body: CompletionBody | ChatBody
-    ) -> tuple[Admitted, trio.MemoryReceiveChannel[Event]]:
+    async def open(self, headers: Headers, raw: bytes, body: AnyBody) -> Opened:
         """Admit a request, take its voucher and start the answer; raises Refusal."""
-        admitted = await self._admit(raw, header, body)
+        admitted = await self._admit(raw, headers.get(VOUCHER_HEADER), body)
         if self._nursery is None:
             raise ApiRefused(ApiReason.NOT_READY)
         if self._under_way >= self._capacity:
@@ -138,26 +130,26 @@ class Serving:
             raise
         send, receive = trio.open_memory_channel[Event](math.inf)
         self._nursery.start_soon(self._answer, admitted, send)
-        return admitted, receive
+        voucher = admitted.signed.voucher
+        # What is computed is paid for: a whole answer is finished although its customer left.
+        return Opened(f"{voucher.session}-{voucher.nonce}", receive, True, receive.close)
 
-    async def _admit(
-        self, raw: bytes, header: str | None, body: CompletionBody | ChatBody
-    ) -> Admitted:
+    async def _admit(self, raw: bytes, header: str | None, body: AnyBody) -> Admitted:
         if header is None:
-            raise ApiRefused(ApiReason.MISSING_VOUCHER)
+            raise ApiRefused(PaymentReason.MISSING_VOUCHER)
         if self._pulse.age > STALE_SECONDS:
             # A session may be over by now, and its receipts too late.
             raise ApiRefused(ApiReason.NOT_READY, "the worker's node stands still: retry later")
         signed = from_header(header)
         session = await self.session(signed.voucher.session)
         if session.executor != self._key.account_id:
-            raise ApiRefused(ApiReason.WRONG_EXECUTOR)
+            raise ApiRefused(PaymentReason.WRONG_EXECUTOR)
         if session.state != SessionState.OPEN or self._view.height >= session.expires:
-            raise ApiRefused(ApiReason.SESSION_NOT_OPEN)
+            raise ApiRefused(PaymentReason.SESSION_NOT_OPEN)
         # Before anything costly is done for it; taken, and checked again, once all else is checked.
         await trio.to_thread.run_sync(self._check, signed, raw, session)
         if await self._library.resolve(body.model) != session.model:
-            raise ApiRefused(ApiReason.WRONG_MODEL, f"the session is for model:{session.model}")
+            raise ApiRefused(PaymentReason.WRONG_MODEL, f"the session is for model:{session.model}")
         model = await self._library.model(session.model)
         prompt = await trio.to_thread.run_sync(prompt_ids, self._room.backbone, body)
         request = Request(
@@ -172,6 +164,8 @@ class Serving:
             sampling=sampling_of(body, signed.voucher),
             adapter=model.adapter,
             stop=body.stops,
+            logprobs=body.alternatives or 0,
+            tenant=session.customer.hex(),
         )
         self._room.check(request)
         return Admitted(session, signed, model, request)
@@ -195,16 +189,18 @@ class Serving:
                 seconds = trio.current_time() - started
                 self._figures.answered(answered, seconds)
                 self._tell(answered, seconds)
-                _send(send, Finished(answer, answered))
+                told = proof(answered)
+                hand_on(send, Ended(0, answer))
+                hand_on(send, Done({"openledger": told}, (encode_event(told, RECEIPT_EVENT),)))
             except Refusal as refusal:
                 self._figures.failed(refusal.reason.name)
-                _send(send, refusal)
+                hand_on(send, refusal)
             except Exception as error:  # a stranger's request must not stop the worker
                 _LOG.error(
                     "answer failed", trace=True, session=voucher.session, nonce=voucher.nonce
                 )
                 self._figures.failed(type(error).__name__)
-                _send(send, ApiRefused(ApiReason.FAILED))
+                hand_on(send, ApiRefused(ApiReason.FAILED))
             finally:
                 self._under_way -= 1
                 if not kept:
@@ -213,7 +209,7 @@ class Serving:
     async def _compute(self, request: Request, send: trio.MemorySendChannel[Event]) -> Answer:
         async with self._room.engine.stream(request) as stream:
             async for token in stream:
-                if not _send(send, token):
+                if not hand_on(send, Drawn(0, token)):
                     stream.cancel()
         answer = stream.answer
         if answer is None or not answer.output_ids:
@@ -222,6 +218,7 @@ class Serving:
 
     def _sign(self, admitted: Admitted, answer: Answer) -> Answered:
         voucher, request = admitted.signed.voucher, admitted.request
+        engine = self._statement()
         due = cost(admitted.session.price, answer.prompt_tokens, len(answer.output_ids))
         receipt = Receipt(
             genesis=voucher.genesis,
@@ -234,9 +231,9 @@ class Serving:
             compute=due.compute,
             premium=due.premium,
             manifest_hash=admitted.model.manifest,
-            engine_hash=self._engine_hash,
+            engine_hash=statement_hash(engine),
             sampling_hash=request.sampling.content_hash,
-            logits_digest=answer.logits_digest,
+            logits_digest=answer.trace.digest,
         )
         return Answered(
             signed=SignedReceipt(receipt, self._key.sign(signing_bytes(receipt))),
@@ -245,6 +242,8 @@ class Serving:
             sampling=request.sampling,
             model=admitted.model.id,
             height=self._view.height,
+            trace=answer.trace,
+            engine=engine,
         )
 
     async def _abandon(self, session: int, nonce: int) -> None:
@@ -268,12 +267,3 @@ class Serving:
         )
         self.answered.set()
         self.answered = trio.Event()
-
-
-def _send(send: trio.MemorySendChannel[Event], event: Event) -> bool:
-    """Hand an event on; False where nobody listens any more."""
-    try:
-        send.send_nowait(event)
-    except trio.BrokenResourceError:
-        return False
-    return True

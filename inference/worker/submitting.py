@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 import trio
 
+from inference.log import Log
 from inference.worker.attributing import Attributing
 from inference.worker.book import SessionBook
 from inference.worker.book_rows import Answered, Attributed, Submission
 from inference.worker.chain_view import ChainError, ChainView, Head, event_named
 from inference.worker.figures import Figures
-from inference.worker.log import Log
 from inference.worker.pulse import Pulse
 from node.client.signing import KeyPair
 from runtime.construct import encode_call

@@ -9,24 +9,30 @@ from pathlib import Path
 from typing import Any
 
 import trio
-from hypercorn.config import Config
-from hypercorn.trio import serve
 
 from inference.adapters.store import AdapterStore
+from inference.api.answers import fingerprint_of
+from inference.api.engine_figures import EngineCollector
+from inference.api.engine_room import EngineRoom
+from inference.api.http import AnswerRoutes, ModelRoutes, StateRoutes, application
+from inference.api.keys import KeyFile
+from inference.api.listening import listen
+from inference.api.token_texts import TokenTexts
 from inference.backbone.model import Backbone
+from inference.log import Log
 from inference.request import Limits
 from inference.worker.attributing import Attributing
 from inference.worker.book import SessionBook
 from inference.worker.chain_view import ChainError, ChainView
 from inference.worker.committee import Committee
-from inference.worker.engine_room import EngineRoom
+from inference.worker.devices import PROCESSOR, Device, statement_of
 from inference.worker.figures import Figures
 from inference.worker.gathering import Gathering
 from inference.worker.handing_out import HandingOut
-from inference.worker.http import HttpInterface
-from inference.worker.identity import engine_hash
+from inference.worker.http import ProofRoutes, TwoDoors, WorkerModels
+from inference.worker.identity import statement_hash
+from inference.worker.keyed import Keyed
 from inference.worker.library import Library
-from inference.worker.log import Log
 from inference.worker.private_line import NoLine, PrivateLine
 from inference.worker.pulse import Pulse
 from inference.worker.serving import STALE_SECONDS, Serving
@@ -47,10 +53,13 @@ class WorkerConfig:
     folder: Path
     bind: str = "127.0.0.1:8000"
     capacity: int = 64
+    device: str = PROCESSOR
     threads: int = 1
     limits: Limits = field(default_factory=Limits)
     policy: SubmissionPolicy = field(default_factory=SubmissionPolicy)
     preload: tuple[int, ...] = ()
+    keys: KeyFile | None = None
+    base_name: str = "base"
 
 
 class Worker:
@@ -72,7 +81,8 @@ class Worker:
         self.address = ""
         store = AdapterStore(config.folder / "adapters", backbone)
         self.book = SessionBook(config.folder / BOOK, view.genesis, key.account_id)
-        self.room = EngineRoom(backbone, store, config.limits, config.threads)
+        self.device = Device(config.device, backbone, config.limits.pages, config.threads)
+        self.room = EngineRoom(backbone, store, config.limits, executor=self.device.executor)
         self.library = Library(view, backbone, store, config.folder / "models")
         self.serving = Serving(
             view,
@@ -83,6 +93,7 @@ class Worker:
             self.figures,
             self.pulse,
             config.capacity,
+            self._statement,
         )
         self.attributing = Attributing(view, self.library, self.book)
         self.submitting = Submitting(
@@ -90,12 +101,22 @@ class Worker:
         )
         gathering = Gathering(view, line, key, self.pulse, self.figures)
         self.committee = Committee(
-            view, self.book, self.library, self.room, key, self.figures, gathering
+            view, self.book, self.library, store, self.device, key, self.figures, gathering
         )
         self.handing_out = HandingOut(view, self.book, line, key, self.figures)
+        self.keyed: Keyed | None = None
+        if config.keys is not None:
+            registry = self.figures.registry
+            self.keyed = Keyed(
+                self.room, store, self.library, config.keys, config.base_name, registry
+            )
+        self.figures.registry.register(EngineCollector(lambda: self.room.figures))
         self._config = config
         self._ready = False
         self._measure()
+
+    def _statement(self) -> bytes:
+        return statement_of(self.room.backbone, self.room.executor)
 
     def health(self) -> dict[str, Any]:
         """Say whether requests are served, and how the worker does."""
@@ -105,7 +126,7 @@ class Worker:
             "height": self.view.height,
             "seconds_since_block": round(self.pulse.age, 1) if self._ready else None,
             "key": ss58_encode(self.key.account_id),
-            "engine": f"0x{engine_hash(self.room.backbone).hex()}",
+            "engine": f"0x{statement_hash(self._statement()).hex()}",
             "models": list(self.library.loaded),
             "running": running,
             "waiting": waiting,
@@ -117,6 +138,8 @@ class Worker:
             _LOG.warning("requests were cut off by a crash", vouchers=self.book.abandoned)
         await nursery.start(self.room.run)
         await nursery.start(self.serving.run)
+        if self.keyed is not None:
+            await nursery.start(self.keyed.run)
         await self._persistently(self.submitting.catch_up)
         await self._persistently(self.committee.catch_up)
         nursery.start_soon(self._follow)
@@ -133,35 +156,35 @@ class Worker:
             address=self.address,
             key=ss58_encode(self.key.account_id),
             height=self.view.height,
-            engine=engine_hash(self.room.backbone),
+            engine=statement_hash(self._statement()),
         )
 
     async def stop(self) -> None:
         """Take no more requests, and wait for those that are being answered."""
         self.stopping.set()
+        if self.keyed is not None:
+            self.keyed.door.closed = True
         with trio.move_on_after(_PATIENCE_SECONDS):
-            while self.serving.under_way:
+            while self.serving.under_way or (self.keyed and self.keyed.door.under_way):
                 await trio.sleep(0.05)
 
     async def _listen(self, nursery: trio.Nursery) -> str:
-        interface = HttpInterface(self.serving, self.library, self.book, self.figures, self.health)
-        config = Config()
-        config.bind = [self._config.bind]
-        config.accesslog = config.errorlog = None
-        config.graceful_timeout = 3.0
-        config.include_server_header = False
-
-        async def listen(*, task_status: Any) -> None:
-            await serve(
-                interface.application(),  # type: ignore[arg-type]
-                config,
-                shutdown_trigger=self.stopping.wait,
-                task_status=task_status,
-                mode="asgi",
-            )
-
-        addresses: list[str] = await nursery.start(listen)
-        return addresses[0]
+        backbone = self.room.backbone
+        texts = TokenTexts(backbone.tokenizer, backbone.config.eos_token_ids)
+        if self.keyed is None:
+            doors = TwoDoors(self.serving, None)
+            models = ModelRoutes(WorkerModels(self.library, None)).served()
+        else:
+            doors = TwoDoors(self.serving, self.keyed.door)
+            models = self.keyed.served()
+        served = [
+            *AnswerRoutes(doors, texts, fingerprint_of(statement_hash(self._statement()))).served(),
+            *models,
+            *ProofRoutes(self.serving, self.book, lambda: self.view.height).served(),
+            *StateRoutes(self.health, self.figures.text).served(),
+        ]
+        app = application(served, lambda refusal: self.figures.failed(refusal.reason.name))
+        return await listen(app, self._config.bind, self.stopping.wait, nursery)
 
     async def _follow(self) -> None:
         async with aclosing(self.view.heads()) as heads:

@@ -8,10 +8,11 @@ from functools import partial
 
 import trio
 
+from inference.api.keys import KeyFile
 from inference.backbone.model import Backbone
+from inference.log import Log, set_up
 from inference.worker.chain_view import ChainError
 from inference.worker.failures import exit_status
-from inference.worker.log import Log, set_up
 from inference.worker.node_view import NodeView
 from inference.worker.private_line import NodeLine
 from inference.worker.registration import register
@@ -86,9 +87,12 @@ async def _work(
         folder=arguments.base_path,
         bind=f"{arguments.host}:{arguments.port}",
         capacity=arguments.capacity,
+        device=arguments.device,
         threads=arguments.threads,
         policy=SubmissionPolicy(arguments.submit_receipts, arguments.submit_blocks),
         preload=arguments.preload,
+        keys=None if arguments.api_keys is None else KeyFile(arguments.api_keys),
+        base_name=arguments.base.resolve().name,
     )
     async with open_worker(view, backbone, key, config, NodeLine(client)):
         await trio.sleep_forever()

@@ -127,6 +127,12 @@ def async_python_client() -> Path:
     return _python_environment("async_py", HERE / "py" / "async_requirements.txt")
 
 
+@pytest.fixture(scope="session")
+def openai_client() -> Path:
+    """Return the interpreter of the environment in which the openai package is installed."""
+    return _python_environment("openai", HERE / "py" / "openai_requirements.txt")
+
+
 def npm_project(name: str) -> Path:
     folder = INSTALLED / name
     manifests = [HERE / name / file for file in ("package.json", "package-lock.json")]

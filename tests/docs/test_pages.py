@@ -43,7 +43,7 @@ COMMANDS = (
     "node.cli.tx",
     "node.cli.validator",
 )
-ELSEWHERE = {"export-blocks", "import-blocks", "train", "worker", "COMMAND"}
+ELSEWHERE = {"export-blocks", "import-blocks", "serve", "train", "worker", "COMMAND"}
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _COMMAND = re.compile(r"openledger ([a-zA-Z][a-zA-Z-]+)(?: ([a-z][a-z-]+))?")
 _OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")

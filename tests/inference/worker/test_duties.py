@@ -193,21 +193,29 @@ async def test_a_judge_confirms_the_answer_and_detects_any_other(
     await attributed(served.worker)
     worker = served.worker
     answered = worker.book.answered(0, 1, 1)[0]
-    evidence = Evidence(answered.signed, *worker.book.voucher(0, 1), answered.output_ids)
+    evidence = Evidence(
+        answered.signed,
+        *worker.book.voucher(0, 1),
+        answered.output_ids,
+        answered.trace,
+        answered.engine,
+    )
     session = chain.runtime.inference.sessions[0]
     model = await worker.library.model(0)
 
     def verdict(**changes: Any) -> Verdict:
         changed = replace(evidence, **changes)
-        return judge(changed, session, model, backbone, worker.room.store)[0]
+        return judge(changed, session, model, worker.device, worker.room.store)[0]
 
-    found, code = judge(evidence, session, model, backbone, worker.room.store)
+    found, code = judge(evidence, session, model, worker.device, worker.room.store)
     assert found is Verdict.OK
     assert code == answered.report.query
     ids = answered.output_ids
     assert verdict(output_ids=((ids[0] + 1) % 256, *ids[1:])) is Verdict.BAD
     forged = replace(answered.signed.receipt, logits_digest=bytes(32))
     assert verdict(signed=replace(answered.signed, receipt=forged)) is Verdict.BAD
+    assert verdict(trace=replace(answered.trace, logits=bytes(32))) is Verdict.BAD
+    assert verdict(engine=answered.engine + b" ") is Verdict.BAD
     assert verdict(body=body("Peru")) is Verdict.BAD
     voucher = replace(evidence.voucher.voucher, max_fee=2 * OPEN)
     assert verdict(voucher=replace(evidence.voucher, voucher=voucher)) is Verdict.BAD
@@ -224,9 +232,9 @@ async def test_an_executor_that_signs_another_output_is_found_out(
     output = tuple((token + 1) % 256 for token in answered.output_ids)
     receipt = replace(answered.signed.receipt, response_hash=response_hash(output))
     signed = SignedReceipt(receipt, WORKER.sign(signing_bytes(receipt)))
-    lie = Evidence(signed, *worker.book.voucher(0, 1), output)
+    lie = Evidence(signed, *worker.book.voucher(0, 1), output, answered.trace, answered.engine)
     session = chain.runtime.inference.sessions[0]
-    found = judge(lie, session, model, backbone, worker.room.store)
+    found = judge(lie, session, model, worker.device, worker.room.store)
     assert found[0] is Verdict.BAD
 
 

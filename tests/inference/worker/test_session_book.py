@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from inference.sampling import SamplingParams
+from inference.trace import Trace
 from inference.worker.book import SessionBook
 from inference.worker.book_file import BookError, BookReason
 from inference.worker.book_rows import Answered, Attributed
@@ -53,6 +54,9 @@ def voucher(nonce: int, max_fee: int = 500, authorised: int = 5_000) -> SignedVo
     return SignedVoucher(made, HOT.sign(vouchers.signing_bytes(made)))
 
 
+TRACE = Trace(bytes(32), b"fingerprint")
+
+
 def answered(nonce: int, tokens: int = 3) -> Answered:
     due = cost(PRICE, 5, tokens)
     receipt = Receipt(
@@ -71,7 +75,9 @@ def answered(nonce: int, tokens: int = 3) -> Answered:
         logits_digest=bytes(32),
     )
     signed = SignedReceipt(receipt, KEY.sign(signing_bytes(receipt)))
-    return Answered(signed, tuple(range(5)), tuple(range(tokens)), SamplingParams(), 0, 1)
+    return Answered(
+        signed, tuple(range(5)), tuple(range(tokens)), SamplingParams(), 0, 1, TRACE, b"engine"
+    )
 
 
 def open_book(folder: Path) -> SessionBook:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import trio
 
 from inference.adapters.store import AdapterStore
+from inference.api.errors import ApiReason, ApiRefused
+from inference.backbone.batch import shape_of_cache
 from inference.backbone.model import Backbone
-from inference.blocks import BLOCK
+from inference.cpu_executor import CpuExecutor
 from inference.engine import Engine, open_engine
+from inference.executor import Executor
+from inference.figures import EngineFigures
+from inference.log import Log
 from inference.request import Limits, Request, check_request
-from inference.worker.api_errors import ApiReason, ApiRefused
-from inference.worker.log import Log
 
 _LOG = Log("engine")
 _PAUSE = 1.0
@@ -22,13 +26,29 @@ class EngineRoom:
     """Holds the running engine."""
 
     def __init__(
-        self, backbone: Backbone, store: AdapterStore, limits: Limits, threads: int = 1
+        self,
+        backbone: Backbone,
+        store: AdapterStore,
+        limits: Limits,
+        threads: int = 1,
+        executor: Callable[[], Executor] | None = None,
     ) -> None:
+        """Prepare an engine.
+
+        Args:
+            backbone: the base model.
+            store: where adapters come from.
+            limits: what is admitted at once.
+            threads: per matrix product on the processor.
+            executor: makes what computes, for each new engine; None for the processor.
+        """
         self.backbone = backbone
         self.store = store
         self.limits = limits
         self.crashes = 0
         self._threads = threads
+        self._make = executor or self._on_processor
+        self._executor: Executor | None = None
         self._engine: Engine | None = None
 
     @property
@@ -39,9 +59,19 @@ class EngineRoom:
         return self._engine
 
     @property
+    def executor(self) -> Executor | None:
+        """What the running engine computes with, or the last one did."""
+        return self._executor
+
+    @property
     def load(self) -> tuple[int, int]:
         """Numbers of running and of waiting requests."""
         return (0, 0) if self._engine is None else self._engine.load
+
+    @property
+    def figures(self) -> EngineFigures | None:
+        """What the running engine did; None while there is none."""
+        return None if self._engine is None else self._engine.figures
 
     def check(self, request: Request) -> None:
         """Refuse what could never be computed here; raises RequestRefused."""
@@ -50,15 +80,16 @@ class EngineRoom:
             request,
             context=config.max_position_embeddings,
             vocabulary=config.vocab_size,
-            blocks=self.limits.blocks * BLOCK,
+            cache=self._positions(),
         )
 
     async def run(self, *, task_status: Any = trio.TASK_STATUS_IGNORED) -> None:
         """Keep an engine running until cancelled."""
         while True:
             try:
+                self._executor = await trio.to_thread.run_sync(self._make)
                 async with open_engine(
-                    self.backbone, self.store, self.limits, self._threads
+                    self._executor, self.backbone.tokenizer, self.store, self.limits
                 ) as self._engine:
                     task_status.started()
                     task_status = trio.TASK_STATUS_IGNORED
@@ -69,3 +100,11 @@ class EngineRoom:
             finally:
                 self._engine = None
             await trio.sleep(_PAUSE)
+
+    def _on_processor(self) -> Executor:
+        return CpuExecutor(self.backbone, self.limits.pages, self._threads)
+
+    def _positions(self) -> int:
+        if self._executor is None:
+            return self.limits.pages * shape_of_cache(self.backbone.config).positions
+        return self._executor.pages * self._executor.shape.positions

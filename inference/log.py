@@ -11,6 +11,8 @@ import time
 from typing import IO
 
 ROOT = "openledger"
+ENGINE = "inference"
+"""The rooms below the worker log plain sentences under their modules' names."""
 SHORT = 32
 
 
@@ -44,7 +46,7 @@ class Formatter(logging.Formatter):
         """Return the text of a record."""
         clock = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.created))
         level = "WARN" if record.levelname == "WARNING" else record.levelname
-        target = record.name.removeprefix(f"{ROOT}.")
+        target = record.name.rpartition(".")[2]
         pairs = "".join(
             f" {key}={_told(value)}" for key, value in getattr(record, "fields", {}).items()
         )
@@ -57,10 +59,11 @@ def set_up(level: str = "info", stream: IO[str] | None = None) -> None:
     """Write logs of a level (error, warn, info, debug) and above to `stream`, stderr by default."""
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(Formatter())
-    root = logging.getLogger(ROOT)
-    root.handlers = [handler]
-    root.propagate = False
-    root.setLevel({"warn": "WARNING"}.get(level, level.upper()))
+    for name in (ROOT, ENGINE):
+        root = logging.getLogger(name)
+        root.handlers = [handler]
+        root.propagate = False
+        root.setLevel({"warn": "WARNING"}.get(level, level.upper()))
 
 
 def _told(value: object) -> str:

@@ -1,0 +1,141 @@
+"""`openledger serve`: load a base model and adapters, serve until told to stop."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+import trio
+
+from inference.adapters.errors import AdapterReason, AdapterRefused
+from inference.adapters.peft import CONFIG
+from inference.adapters.store import AdapterStore
+from inference.api.errors import ApiRefused
+from inference.api.keys import Authority, KeyFile
+from inference.api.loading import Loader
+from inference.api.loopback import Loopback, is_loopback
+from inference.api.server import Server, ServerConfig, running
+from inference.backbone.model import Backbone
+from inference.log import Log, set_up
+from inference.request import Limits
+from inference.worker.devices import Device, build_of, weights_on
+from inference.worker.failures import exit_status
+from inference.worker.node_source import NodeSource
+from inference.worker.progress import open_meter
+
+_LOG = Log("server")
+Named = tuple[str, Path]
+
+
+def run_serve(arguments: argparse.Namespace) -> int:
+    """Serve until SIGINT or SIGTERM; returns the exit status."""
+    set_up(arguments.log)
+    if arguments.api_keys is None and not is_loopback(arguments.host):
+        sys.stderr.write(
+            f"openledger: without keys only this machine is served: give --api-keys FILE, or a "
+            f"loopback address instead of {arguments.host}\n"
+        )
+        return 1
+    return exit_status(partial(_start, arguments))
+
+
+def _start(arguments: argparse.Namespace) -> None:
+    authority = Loopback() if arguments.api_keys is None else KeyFile(arguments.api_keys)
+    if isinstance(authority, KeyFile):
+        _LOG.info("keys read", file=arguments.api_keys, keys=authority.count)
+    backbone = Backbone.load(arguments.base, dtype=weights_on(arguments.device))
+    _LOG.info(
+        "base model loaded",
+        folder=arguments.base,
+        hash=backbone.content_hash,
+        context=backbone.config.max_position_embeddings,
+    )
+    with ExitStack() as stack:
+        folder = arguments.store
+        if folder is None:
+            temporary = tempfile.TemporaryDirectory(prefix="openledger-serve-")
+            folder = Path(stack.enter_context(temporary))
+        sources = [NodeSource(url) for url in arguments.node]
+        store = AdapterStore(folder, backbone, fetch=sources or None)
+        trio.run(_run, arguments, backbone, store, authority)
+
+
+async def _run(
+    arguments: argparse.Namespace, backbone: Backbone, store: AdapterStore, authority: Authority
+) -> None:
+    limits = _limits(arguments)
+    device = Device(arguments.device, backbone, limits.pages, arguments.threads)
+    config = ServerConfig(
+        bind=f"{arguments.host}:{arguments.port}",
+        base_name=arguments.name or arguments.base.resolve().name,
+        executor=device.executor,
+        build=partial(build_of, backbone),
+        folders=[path for name, path in arguments.adapters if not name],
+        threads=arguments.threads,
+        limits=limits,
+    )
+    server = Server(backbone, store, authority, config, fetches=bool(arguments.node))
+    await trio.to_thread.run_sync(load_all, server.loader, arguments.adapters)
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with trio.open_nursery() as nursery:
+            stop = trio.Event()
+            nursery.start_soon(_hear, signals, stop, nursery.cancel_scope)
+            async with running(server):
+                await stop.wait()
+                await server.drain()
+            _LOG.info("server stopped")
+            nursery.cancel_scope.cancel()
+
+
+async def _hear(signals: AsyncIterator[int], stop: trio.Event, scope: trio.CancelScope) -> None:
+    """Let answers under way be finished after the first signal, and end at once after another."""
+    async for number in signals:
+        _LOG.info("stopping", signal=signal.Signals(number).name)
+        if stop.is_set():
+            scope.cancel()
+        stop.set()
+
+
+def load_all(loader: Loader, given: Sequence[Named]) -> None:
+    """Load the adapters of the command line.
+
+    One that is named by itself has to be served (raises AdapterRefused, ApiRefused); one that is
+    found in a folder and cannot be served is told of and left out.
+    """
+    for name, folder in given:
+        if name:
+            loader.add_folder(name, folder)
+    found = [path for name, folder in given if not name for path in adapters_below(folder)]
+    with open_meter() as meter:
+        for done, path in enumerate(found, 1):
+            try:
+                loader.add_folder(path.name, path)
+            except (AdapterRefused, ApiRefused) as refusal:
+                _LOG.error("adapter left out", folder=path, cause=refusal)
+            meter.show("adapters", done, len(found))
+
+
+def adapters_below(folder: Path) -> Iterator[Path]:
+    """Yield the PEFT folders in a folder, or itself if it is one; raises MISSING_FILE."""
+    if (folder / CONFIG).exists():
+        yield folder
+        return
+    if not folder.is_dir():
+        raise AdapterRefused(AdapterReason.MISSING_FILE, f"{folder} is no folder")
+    yield from (path for path in sorted(folder.iterdir()) if (path / CONFIG).exists())
+
+
+def _limits(arguments: argparse.Namespace) -> Limits:
+    return Limits(
+        running=arguments.running,
+        guests=arguments.guests,
+        rows=arguments.rows,
+        waiting=arguments.waiting,
+        waiting_per_tenant=arguments.waiting_per_tenant,
+    )
