@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import platform
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
 from datetime import date
@@ -19,6 +20,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from inference.adapters.adapter import make_adapter, tensor_name
+from inference.adapters.spec import LoraSpec
+from inference.adapters.store import AdapterStore
 from inference.attribution.corpus import build_corpus
 from inference.attribution.curvature import FitOptions
 from inference.attribution.gradients import Passage, traced_model
@@ -29,11 +33,12 @@ from inference.attribution.spans import SpanIndex, build_span_index
 from inference.backbone.config import LlamaConfig
 from inference.backbone.lora import LoraPair
 from inference.backbone.model import Backbone
-from inference.backbone.packed import pack_adapter
 from inference.backbone.sites import LoraSite, site_shape
 from inference.backbone.weights import expected_shapes
+from inference.cpu_executor import CpuExecutor
 from inference.request import Answer, Limits, Request, Token
 from inference.runner import Runner
+from runtime.primitives.errors import Refusal
 from runtime.protocols.ids import RecordId
 from runtime.protocols.report import QueryCode
 
@@ -61,6 +66,10 @@ class Quiet:
 
     def done(self, answer: Answer) -> None:
         """Drop the answer."""
+
+    def failed(self, error: Refusal) -> None:
+        """Raise what went wrong."""
+        raise error
 
 
 def seconds(work: Callable[[], object], rounds: int = 5) -> float:
@@ -106,21 +115,37 @@ def random_pairs(backbone: Backbone, rank: int = 16) -> dict[LoraSite, LoraPair]
     return pairs
 
 
-def generate(backbone: Backbone, pairs: dict[LoraSite, LoraPair], batch: int) -> float:
-    """Return seconds per answer of OUTPUT tokens at a batch size."""
+def generate(backbone: Backbone, batch: int) -> float:
+    """Return seconds per answer of OUTPUT tokens at a batch size, all with one adapter."""
     rng = np.random.default_rng(3)
-    adapter = pack_adapter(pairs, backbone.config)
-    prompts = rng.integers(3, backbone.config.vocab_size, (batch, PROMPT)).tolist()
+    executor = CpuExecutor(backbone, 16 * batch + 16, torch.get_num_threads())
+    with tempfile.TemporaryDirectory() as folder:
+        store = AdapterStore(Path(folder), backbone)
+        adapter = random_adapter(store, backbone)
+        runner = Runner(executor, None, store, Limits(running=batch))
 
-    def work() -> None:
-        runner = Runner(backbone, Limits(running=batch, blocks=16 * batch + 16))
-        for prompt in prompts:
-            request = Request(tuple(prompt), OUTPUT, stop_ids=())
-            runner.submit(request, adapter, Quiet())
-        for _ in range(2 * OUTPUT + batch):
-            runner.step()
+        def work() -> None:
+            for prompt in rng.integers(3, backbone.config.vocab_size, (batch, PROMPT)).tolist():
+                request = Request(tuple(prompt), OUTPUT, adapter=adapter, stop_ids=())
+                runner.submit(request, Quiet())
+            while not runner.scheduler.idle:
+                runner.step()
 
-    return seconds(work, 3) / batch
+        cost = seconds(work, 3) / batch
+        runner.close()
+    return cost
+
+
+def random_adapter(store: AdapterStore, backbone: Backbone, rank: int = 16, seed: int = 1) -> bytes:
+    """Put an adapter over all sites into the store."""
+    generator = torch.Generator().manual_seed(seed)
+    tensors = {}
+    for site in backbone.sites:
+        outputs, inputs = site_shape(backbone.config, site)
+        a = torch.randn(rank, inputs, generator=generator) / inputs**0.5
+        tensors[tensor_name(site, "A")] = a
+        tensors[tensor_name(site, "B")] = torch.randn(outputs, rank, generator=generator) * 0.05
+    return store.put(make_adapter(LoraSpec(rank=rank, alpha=2.0 * rank), tensors, backbone))
 
 
 def beside_inference(backbone: Backbone, records: int) -> None:
@@ -135,7 +160,7 @@ def beside_inference(backbone: Backbone, records: int) -> None:
         for at, row in enumerate(rows)
     ]
     prompt, output = (rng.integers(3, size, n).tolist() for n in (PROMPT, OUTPUT))
-    costs = {batch: generate(backbone, pairs, batch) for batch in (1, 8, 32)}
+    costs = {batch: generate(backbone, batch) for batch in (1, 8, 32)}
     for batch, cost in costs.items():
         print(f"inference, {PROMPT}+{OUTPUT} tokens, batch {batch:2}: {cost * 1e3:8.2f} ms")
     quarter = max(1, backbone.config.num_hidden_layers // 4)

@@ -1,6 +1,6 @@
 """The engine as trio tasks see it: ask, iterate, cancel. Steps run in one worker thread.
 
-async with open_engine(backbone, store) as engine:
+async with open_engine(executor, tokenizer, store) as engine:
     async with engine.stream(request) as stream:
         async for token in stream:
             ...
@@ -10,26 +10,25 @@ async with open_engine(backbone, store) as engine:
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, replace
 from types import TracebackType
 
 import trio
 
+from inference.adapters.errors import AdapterRefused
+from inference.adapters.lease import Lease
 from inference.adapters.store import AdapterStore
-from inference.backbone.model import Backbone
-from inference.backbone.packed import PackedAdapter
-from inference.blocks import BLOCK
-from inference.request import (
-    Answer,
-    Limits,
-    Request,
-    RequestReason,
-    RequestRefused,
-    Token,
-    check_request,
-)
-from inference.runner import Runner, use_threads
+from inference.backbone.tokenizer import Tokenizer
+from inference.executor import Executor
+from inference.figures import EngineFigures
+from inference.request import Answer, Limits, Request, RequestReason, RequestRefused, Token
+from inference.runner import Runner
+
+POLL_SECONDS = 0.0005
+"""How often copies to the device are looked after while nothing else is to do."""
 
 
 class TokenStream:
@@ -43,7 +42,7 @@ class TokenStream:
         self._request = request
         self._send, self._receive = trio.open_memory_channel[Token](math.inf)
         self._number: int | None = None
-        self._failure: RequestRefused | None = None
+        self._failure: RequestRefused | AdapterRefused | None = None
         self.answer: Answer | None = None
         """The finished answer, once the iteration has ended."""
 
@@ -52,7 +51,7 @@ class TokenStream:
 
     async def __anext__(self) -> Token:
         if self._number is None:
-            await self._start()
+            self._number = self._engine._submit(self._request, self)
         try:
             return await self._receive.receive()
         except trio.EndOfChannel:
@@ -76,22 +75,15 @@ class TokenStream:
 
     def cancel(self) -> None:
         """Stop computing; the tokens computed so far remain readable."""
-        if self._number is not None and self.answer is None:
+        if self._number is not None and self.answer is None and self._failure is None:
             self._engine._cancel(self._number)
 
-    async def _start(self) -> None:
-        adapter = await self._engine._acquire(self._request)
-        try:
-            self._number = self._engine._submit(self._request, adapter, self)
-        except RequestRefused:
-            self._engine._release(self._request)
-            raise
-
-    def _close(self, answer: Answer | None, failure: RequestRefused | None = None) -> None:
+    def _close(
+        self, answer: Answer | None, failure: RequestRefused | AdapterRefused | None = None
+    ) -> None:
         self.answer = answer
         self._failure = failure
         self._send.close()
-        self._engine._release(self._request)
 
 
 class _Mailbox:
@@ -100,6 +92,7 @@ class _Mailbox:
     def __init__(self) -> None:
         self.tokens: list[Token] = []
         self.answer: Answer | None = None
+        self.failure: RequestRefused | AdapterRefused | None = None
 
     def token(self, token: Token) -> None:
         self.tokens.append(token)
@@ -107,30 +100,46 @@ class _Mailbox:
     def done(self, answer: Answer) -> None:
         self.answer = answer
 
+    def failed(self, error: RequestRefused | AdapterRefused) -> None:
+        self.failure = error
+
+
+@dataclass(frozen=True, slots=True)
+class _Arrival:
+    number: int
+    request: Request
+    lease: Lease | None
+    at: float
+    again: bool = False
+
 
 class Engine:
     """Serves requests of any mixture of adapters; make one with `open_engine`."""
 
     def __init__(
-        self, backbone: Backbone, store: AdapterStore | None, limits: Limits, threads: int
+        self,
+        executor: Executor,
+        tokenizer: Tokenizer | None,
+        store: AdapterStore | None,
+        limits: Limits,
+        weights: Mapping[str, int] | None,
     ) -> None:
-        self._backbone = backbone
-        self._store = store
-        self._limits = limits
-        self._threads = threads
-        self._runner = Runner(backbone, limits)
+        token = trio.lowlevel.current_trio_token()
+        self._wake = trio.Event()
+        self._runner = Runner(
+            executor,
+            tokenizer,
+            store,
+            limits,
+            weights=weights,
+            changed=lambda: _soon(token, self._awaken),
+        )
         self._streams: dict[int, tuple[TokenStream, _Mailbox]] = {}
-        self._arrived: dict[int, tuple[Request, PackedAdapter | None, _Mailbox]] = {}
+        self._arrived: list[_Arrival] = []
         self._numbers: dict[int, int] = {}
         self._cancelled: list[int] = []
         self._next = 0
         self._closed = False
-        self._wake = trio.Event()
-
-    @property
-    def backbone(self) -> Backbone:
-        """The base model that this engine serves."""
-        return self._backbone
 
     @property
     def load(self) -> tuple[int, int]:
@@ -138,8 +147,13 @@ class Engine:
         running = len(self._runner.scheduler.running)
         return running, len(self._streams) - running
 
+    @property
+    def figures(self) -> EngineFigures:
+        """What was done, and what is held now."""
+        return self._runner.figures
+
     def stream(self, request: Request) -> TokenStream:
-        """Prepare a request; its first `async for` step may raise RequestRefused."""
+        """Prepare a request; its `async for` steps may raise RequestRefused, AdapterRefused."""
         return TokenStream(self, request)
 
     async def generate(self, request: Request) -> Answer:
@@ -163,73 +177,66 @@ class Engine:
                 nursery.start_soon(one, index, request)
         return [answers[index] for index in range(len(requests))]
 
-    async def _acquire(self, request: Request) -> PackedAdapter | None:
-        if request.adapter is None:
-            return None
-        if self._store is None:
-            raise RequestRefused(RequestReason.NO_ADAPTERS, "this engine has no adapter store")
-        return await trio.to_thread.run_sync(self._store.acquire, request.adapter)
-
-    def _release(self, request: Request) -> None:
-        if request.adapter is not None and self._store is not None:
-            self._store.release(request.adapter)
-
-    def _submit(self, request: Request, adapter: PackedAdapter | None, stream: TokenStream) -> int:
-        self._check(request)
-        number = self._next
-        self._next += 1
-        mailbox = _Mailbox()
-        self._streams[number] = stream, mailbox
-        self._arrived[number] = request, adapter, mailbox
-        self._wake.set()
-        return number
-
-    def _check(self, request: Request) -> None:
+    def _submit(self, request: Request, stream: TokenStream) -> int:
+        """Take a request for the next step; whether the queue has room shows then."""
         if self._closed:
             raise RequestRefused(RequestReason.ENGINE_CLOSED, "the engine has stopped")
-        if request.stop and self._backbone.tokenizer is None:
-            raise RequestRefused(RequestReason.NO_TOKENIZER, "stop texts need a tokenizer")
-        check_request(
-            request,
-            context=self._backbone.config.max_position_embeddings,
-            vocabulary=self._backbone.config.vocab_size,
-            blocks=self._limits.blocks * BLOCK,
-        )
-        if len(self._streams) >= self._limits.running + self._limits.waiting:
-            raise RequestRefused(
-                RequestReason.QUEUE_FULL,
-                f"{len(self._streams)} requests are running or waiting; retry later",
-            )
+        self._runner.check(request)
+        lease = self._runner.lease_ahead(request)
+        number = self._next
+        self._next += 1
+        self._streams[number] = stream, _Mailbox()
+        self._arrived.append(_Arrival(number, request, lease, time.perf_counter()))
+        self._wake.set()
+        return number
 
     def _cancel(self, number: int) -> None:
         self._cancelled.append(number)
         self._wake.set()
 
+    def _awaken(self) -> None:
+        self._wake.set()
+
     async def _run(self) -> None:
         one_thread = trio.CapacityLimiter(1)
-        while True:
+        while not self._closed:
+            self._wake = trio.Event()
             self._exchange()
-            if self._runner.scheduler.idle:
-                self._wake = trio.Event()
-                await self._wake.wait()
-                continue
-            await trio.to_thread.run_sync(self._step, limiter=one_thread)
+            due = await trio.to_thread.run_sync(self._runner.step, limiter=one_thread)
             self._deliver()
-
-    def _step(self) -> None:
-        use_threads(self._threads)
-        self._runner.step()
+            if due or self._arrived:
+                continue
+            if self._runner.busy:
+                with trio.move_on_after(POLL_SECONDS):
+                    await self._wake.wait()
+            else:
+                await self._wake.wait()
 
     def _exchange(self) -> None:
         """Hand arrivals and cancellations to the runner, which is at rest now."""
-        for number, (request, adapter, mailbox) in self._arrived.items():
-            self._numbers[number] = self._runner.submit(request, adapter, mailbox)
-        self._arrived.clear()
+        arrived, self._arrived = self._arrived, []
+        for arrival in arrived:
+            self._hand_over(arrival)
         for number in self._cancelled:
             if number in self._numbers:
                 self._runner.cancel(self._numbers[number])
-        self._cancelled.clear()
+        late = {arrival.number for arrival in self._arrived}
+        self._cancelled = [number for number in self._cancelled if number in late]
         self._deliver()
+
+    def _hand_over(self, arrival: _Arrival) -> None:
+        mailbox = self._streams[arrival.number][1]
+        request, lease = arrival.request, arrival.lease
+        try:
+            number = self._runner.submit(request, mailbox, lease, arrival.at)
+        except RequestRefused as refusal:
+            if self._runner.has_room and not arrival.again:
+                # The queue is full of others who came just now and may be admitted at once.
+                self._arrived.append(replace(arrival, lease=None, again=True))
+            else:
+                mailbox.failure = refusal
+        else:
+            self._numbers[arrival.number] = number
 
     def _deliver(self) -> None:
         done = []
@@ -237,12 +244,12 @@ class Engine:
             for token in mailbox.tokens:
                 stream._send.send_nowait(token)
             mailbox.tokens.clear()
-            if mailbox.answer is not None:
+            if mailbox.answer is not None or mailbox.failure is not None:
                 done.append(number)
         for number in done:
             stream, mailbox = self._streams.pop(number)
             self._numbers.pop(number, None)
-            stream._close(mailbox.answer)
+            stream._close(mailbox.answer, mailbox.failure)
 
     def _stop(self) -> None:
         self._closed = True
@@ -252,27 +259,38 @@ class Engine:
         self._streams.clear()
 
 
+def _soon(token: trio.lowlevel.TrioToken, call: Callable[[], None]) -> None:
+    """Call on trio's thread, from any thread; of no use, and left alone, once trio has ended."""
+    with suppress(trio.RunFinishedError):
+        token.run_sync_soon(call, idempotent=True)
+
+
 @asynccontextmanager
 async def open_engine(
-    backbone: Backbone,
+    executor: Executor,
+    tokenizer: Tokenizer | None = None,
     store: AdapterStore | None = None,
     limits: Limits | None = None,
-    threads: int = 1,
+    weights: Mapping[str, int] | None = None,
 ) -> AsyncIterator[Engine]:
     """Run an engine for the length of a block; unfinished requests then fail with ENGINE_CLOSED.
 
     Args:
-        backbone: the base model.
+        executor: computes the steps; the engine alone uses its memory.
+        tokenizer: makes text of ids; None serves ids alone.
         store: where adapters come from; None serves the base model only.
         limits: what is admitted at once.
-        threads: per matrix product; more than one pays for models of hundreds of millions of
-            parameters only.
+        weights: shares of tenants; one that is not named has 1.
     """
-    engine = Engine(backbone, store, limits or Limits(), threads)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(engine._run)
-        try:
-            yield engine
-        finally:
-            engine._stop()
-            nursery.cancel_scope.cancel()
+    engine = Engine(executor, tokenizer, store, limits or Limits(), weights)
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(engine._run)
+            try:
+                yield engine
+            finally:
+                engine._stop()
+                nursery.cancel_scope.cancel()
+    finally:
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(engine._runner.close)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from inference.sampling import SamplingParams
+from inference.trace import Trace
 from runtime.primitives.errors import Refusal
+
+LOGPROBS = 20
+"""Most likeliest ids that are reported beside an output id."""
 
 
 class RequestReason(Enum):
@@ -20,15 +24,22 @@ class RequestReason(Enum):
     NO_TOKENIZER = "no_tokenizer"
     NO_ADAPTERS = "no_adapters"
     QUEUE_FULL = "queue_full"
+    TENANT_QUEUE_FULL = "tenant_queue_full"
+    ADAPTER_FAILED = "adapter_failed"
+    ADAPTER_TOO_LARGE = "adapter_too_large"
+    BAD_LOGPROBS = "bad_logprobs"
     ENGINE_CLOSED = "engine_closed"
 
 
 class RequestRefused(Refusal):
-    """A request that the engine does not take."""
+    """A request that the engine does not take; `retry_after` says in how many seconds it may."""
 
-    def __init__(self, reason: RequestReason, detail: str) -> None:
+    def __init__(
+        self, reason: RequestReason, detail: str, retry_after: float | None = None
+    ) -> None:
         super().__init__(reason, detail)
         self.reason: RequestReason = reason
+        self.retry_after = retry_after
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +53,8 @@ class Request:
         adapter: content hash of the adapter, or None for the base model.
         stop: texts that end the answer; they are not part of its text.
         stop_ids: ids that end the answer; None for the model's own.
-        logprobs: how many of the likeliest ids to report beside each output id.
+        logprobs: how many of the likeliest ids to report beside each output id, at most LOGPROBS.
+        tenant: who asks; tenants share the engine fairly, however many requests each has.
     """
 
     prompt_ids: tuple[int, ...]
@@ -52,6 +64,7 @@ class Request:
     stop: tuple[str, ...] = ()
     stop_ids: tuple[int, ...] | None = None
     logprobs: int = 0
+    tenant: str = "local"
 
 
 class Finish(Enum):
@@ -74,13 +87,20 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A finished request; `output_ids` holds every drawn id, the last stop id included."""
+    """A finished request.
+
+    Attributes:
+        output_ids: every drawn id, the last stop id included.
+        trace: what a repetition is compared with.
+        cached_tokens: prompt positions that were taken from the prefix cache.
+    """
 
     output_ids: tuple[int, ...]
     text: str
     finish: Finish
-    logits_digest: bytes
+    trace: Trace
     prompt_tokens: int
+    cached_tokens: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,19 +109,36 @@ class Limits:
 
     Attributes:
         running: sequences computed together.
+        guests: further places for tenants of whom nothing runs, so that nobody has to wait for an
+            answer of somebody who fills all others.
         waiting: requests queued before new ones are refused.
-        rows: tokens per step; long prompts are computed in chunks of it.
-        blocks: cache blocks for all running sequences.
+        waiting_per_tenant: requests of one tenant queued before its new ones are refused.
+        rows: prompt tokens per step; long prompts are computed in chunks of it.
+        pages: pages of memory, shared by the cache and the adapters.
     """
 
     running: int = 16
+    guests: int = 2
     waiting: int = 256
+    waiting_per_tenant: int = 64
     rows: int = 256
-    blocks: int = 128
+    pages: int = 256
+
+    @property
+    def places(self) -> int:
+        """Most sequences that ever run at once."""
+        return self.running + self.guests
 
 
-def check_request(request: Request, *, context: int, vocabulary: int, blocks: int) -> None:
-    """Refuse a request that could never be computed; raises RequestRefused."""
+def check_request(request: Request, *, context: int, vocabulary: int, cache: int) -> None:
+    """Refuse a request that could never be computed; raises RequestRefused.
+
+    Args:
+        request: what is asked.
+        context: most positions of a sequence.
+        vocabulary: number of ids.
+        cache: positions that all pages together hold.
+    """
     prompt = request.prompt_ids
     if not prompt:
         raise RequestRefused(RequestReason.EMPTY_PROMPT, "give at least one prompt token")
@@ -118,9 +155,11 @@ def check_request(request: Request, *, context: int, vocabulary: int, blocks: in
             f"{len(prompt)} prompt tokens and {request.max_tokens} new ones exceed the context of "
             f"{context}; shorten the prompt or lower max_tokens",
         )
-    if total > blocks:
+    if total > cache:
         raise RequestRefused(
-            RequestReason.CONTEXT_EXCEEDED, f"the cache of this engine holds {blocks} positions"
+            RequestReason.CONTEXT_EXCEEDED, f"the cache of this engine holds {cache} positions"
         )
+    if not 0 <= request.logprobs <= LOGPROBS:
+        raise RequestRefused(RequestReason.BAD_LOGPROBS, f"logprobs must be in 0…{LOGPROBS}")
     if any(not text for text in request.stop):
         raise RequestRefused(RequestReason.BAD_STOP, "a stop text is empty")

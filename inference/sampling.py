@@ -113,7 +113,7 @@ def margin(logits: Logits, params: SamplingParams, index: int, token: int) -> fl
 
 def gumbel(seed: int, index: int, size: int) -> NDArray[np.float64]:
     """Return the noise of one output position, float64 [size]."""
-    generator = np.random.Philox(counter=[0, 0, index, 0], key=_key(seed))
+    generator = np.random.Philox(counter=[0, 0, index, 0], key=philox_key(seed))
     words = generator.random_raw(size)
     uniform = ((words >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
     noise: NDArray[np.float64] = -np.log(-np.log(uniform))
@@ -129,7 +129,8 @@ def log_probabilities(logits: Logits) -> NDArray[np.float64]:
 
 
 @functools.lru_cache(maxsize=1024)
-def _key(seed: int) -> int:
+def philox_key(seed: int) -> int:
+    """Make the 128-bit Philox key of a seed."""
     data = TAG + seed.to_bytes(8, "little")
     return int.from_bytes(hashlib.blake2b(data, digest_size=16).digest(), "little")
 
