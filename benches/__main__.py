@@ -23,6 +23,7 @@ CPU = (
     ("rpc.py",),
     ("engine.py",),
     ("attribution.py",),
+    ("openlora_cpu.py",),
 )
 GPU = (("openlora_gpu.py",),)
 """Takes options (`--only kernels`), and writes a file named after the device by itself."""

@@ -52,21 +52,22 @@ def _add_serve(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     _add_device(parser)
     parser.add_argument(
-        "--running", type=_positive, default=16, metavar="N", help="answers computed at once (16)"
+        "--running",
+        type=_positive,
+        metavar="N",
+        help="answers computed at once (16; 56 on a GPU)",
     )
     parser.add_argument(
         "--guests",
         type=_natural,
-        default=2,
         metavar="N",
-        help="further places for tenants of whom nothing is computed (2)",
+        help="further places for tenants of whom nothing is computed (2; 8 on a GPU)",
     )
     parser.add_argument(
         "--rows",
         type=_positive,
-        default=256,
         metavar="N",
-        help="prompt tokens computed per step: fewer shorten the waits of others (256)",
+        help="prompt tokens per step: fewer shorten the waits of others (64; 512 on a GPU)",
     )
     parser.add_argument(
         "--waiting", type=_positive, default=256, metavar="N", help="answers that may wait (256)"
@@ -136,6 +137,10 @@ def _add_worker(subparsers: argparse._SubParsersAction[argparse.ArgumentParser])
         help="submit when the oldest receipt is N blocks old",
     )
     parser.add_argument("--log", choices=("error", "warn", "info", "debug"), default="info")
+    _add_ray(parser, "replicas of the engine")
+    parser.add_argument(
+        "--replicas", type=_positive, default=1, metavar="N", help="with --ray: engines (1)"
+    )
     parser.set_defaults(run=_worker)
 
 
@@ -174,7 +179,17 @@ def _add_train(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--key-uri", metavar="URI", help="secret of the model's owner; - asks stdin"
     )
+    _add_ray(parser, "the building of the index")
     parser.set_defaults(run=_train)
+
+
+def _add_ray(parser: argparse.ArgumentParser, what: str) -> None:
+    parser.add_argument(
+        "--ray",
+        metavar="ADDRESS",
+        help=f"spread {what} over a Ray cluster: host:port of its head, auto for the one that this "
+        "machine is in, local to start one here",
+    )
 
 
 def _add_node(parser: argparse.ArgumentParser) -> None:

@@ -121,7 +121,7 @@ class Limits:
     guests: int = 2
     waiting: int = 256
     waiting_per_tenant: int = 64
-    rows: int = 256
+    rows: int = 64
     pages: int = 256
 
     @property

@@ -73,6 +73,7 @@ class Runner:
                 executor.device,
                 host_bytes=host_bytes,
                 reclaim=lambda: self.blocks.reclaim(),
+                reclaim_spare=lambda: self.blocks.reclaim_spare(),
                 changed=changed,
                 host_buffer=executor.host_buffer,
             )
@@ -147,7 +148,7 @@ class Runner:
     @property
     def has_room(self) -> bool:
         """Whether more sequences could run than do."""
-        return len(self.scheduler.running) < self._limits.running
+        return len(self.scheduler.running) < self._limits.places
 
     def cancel(self, number: int) -> None:
         """End a request early; one that is done already is left alone."""

@@ -36,6 +36,7 @@ class AdapterPool:
         host_bytes: budget of the host tier. Images on their way are never more than this and one
             image per thread.
         reclaim: drops one cached page that no sequence uses; False if there is none.
+        reclaim_spare: does so only while cached pages have more than their share.
         changed: called from any thread when `pump` has work or a lease's state has changed; it
             must not call the pool.
         threads: how many adapters are loaded at once.
@@ -50,6 +51,7 @@ class AdapterPool:
         *,
         host_bytes: int,
         reclaim: Callable[[], bool],
+        reclaim_spare: Callable[[], bool] = lambda: False,
         changed: Callable[[], None],
         threads: int = 2,
         host_buffer: Callable[[int], Tensor] = plain_buffer,
@@ -61,6 +63,7 @@ class AdapterPool:
 
         self._arena = arena
         self._reclaim = reclaim
+        self._reclaim_spare = reclaim_spare
         self._changed = changed
         self._open = True
         self._urgent: Lease | None = None
@@ -224,10 +227,11 @@ class AdapterPool:
         with self._lock:
             order = list(self._book.waiting.values())
             urgent = None if self._urgent is None else self._urgent.entry
-        ways: list[Way] = [self._evict, self._reclaim]
+        # Prefixes beyond their share go first: else they would push out every idle adapter.
+        ways: list[Way] = [self._reclaim_spare, self._evict, self._reclaim]
         if urgent is not None and urgent in order:
             order = [urgent]
-            ways.insert(1, self._displace)
+            ways.insert(2, self._displace)
         changed = False
         refused = self._arena.size + 1
         for entry in order:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import trio
@@ -12,11 +13,12 @@ from inference.api.errors import ApiReason, ApiRefused
 from inference.backbone.batch import shape_of_cache
 from inference.backbone.model import Backbone
 from inference.cpu_executor import CpuExecutor
-from inference.engine import Engine, open_engine
+from inference.engine import open_engine
 from inference.executor import Executor
 from inference.figures import EngineFigures
 from inference.log import Log
 from inference.request import Limits, Request, check_request
+from inference.serving_engine import OpenEngine, ServingEngine
 
 _LOG = Log("engine")
 _PAUSE = 1.0
@@ -32,6 +34,7 @@ class EngineRoom:
         limits: Limits,
         threads: int = 1,
         executor: Callable[[], Executor] | None = None,
+        engines: OpenEngine | None = None,
     ) -> None:
         """Prepare an engine.
 
@@ -41,6 +44,7 @@ class EngineRoom:
             limits: what is admitted at once.
             threads: per matrix product on the processor.
             executor: makes what computes, for each new engine; None for the processor.
+            engines: opens what serves in place of an engine here.
         """
         self.backbone = backbone
         self.store = store
@@ -49,10 +53,11 @@ class EngineRoom:
         self._threads = threads
         self._make = executor or self._on_processor
         self._executor: Executor | None = None
-        self._engine: Engine | None = None
+        self._engines = engines
+        self._engine: ServingEngine | None = None
 
     @property
-    def engine(self) -> Engine:
+    def engine(self) -> ServingEngine:
         """The running engine; raises NOT_READY while there is none."""
         if self._engine is None:
             raise ApiRefused(ApiReason.NOT_READY)
@@ -87,10 +92,7 @@ class EngineRoom:
         """Keep an engine running until cancelled."""
         while True:
             try:
-                self._executor = await trio.to_thread.run_sync(self._make)
-                async with open_engine(
-                    self._executor, self.backbone.tokenizer, self.store, self.limits
-                ) as self._engine:
+                async with await self._open() as self._engine:
                     task_status.started()
                     task_status = trio.TASK_STATUS_IGNORED
                     await trio.sleep_forever()
@@ -100,6 +102,12 @@ class EngineRoom:
             finally:
                 self._engine = None
             await trio.sleep(_PAUSE)
+
+    async def _open(self) -> AbstractAsyncContextManager[ServingEngine]:
+        if self._engines is not None:
+            return self._engines(self.backbone, self.store, self.limits)
+        self._executor = await trio.to_thread.run_sync(self._make)
+        return open_engine(self._executor, self.backbone.tokenizer, self.store, self.limits)
 
     def _on_processor(self) -> Executor:
         return CpuExecutor(self.backbone, self.limits.pages, self._threads)

@@ -13,6 +13,7 @@ from inference.backbone.model import Backbone
 from inference.cpu_executor import PACKING, CpuExecutor
 from inference.executor import Executor
 from inference.replay import BF16, FP32, Bounds, pages_for
+from inference.request import Limits
 from inference.worker.identity import engine_statement, statement_hash
 
 if TYPE_CHECKING:
@@ -74,6 +75,11 @@ class Device:
         shape = page_shape(self._weights.config, self._weights.dtype)
         pages = pages_for(shape, image, positions)
         return device_executor(self._weights, pages, graphs=False), image
+
+
+def limits_on(device: str) -> Limits:
+    """Return what is admitted at once: on a GPU 64 rows cost as much as one (`inference.cuda`)."""
+    return Limits() if device == PROCESSOR else Limits(running=56, guests=8, rows=512)
 
 
 def weights_on(device: str) -> torch.dtype:

@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from inference.api.server import Server, ServerConfig, running
 from inference.backbone.model import Backbone
 from inference.log import Log, set_up
 from inference.request import Limits
-from inference.worker.devices import Device, build_of, weights_on
+from inference.worker.devices import Device, build_of, limits_on, weights_on
 from inference.worker.failures import exit_status
 from inference.worker.node_source import NodeSource
 from inference.worker.progress import open_meter
@@ -132,10 +133,12 @@ def adapters_below(folder: Path) -> Iterator[Path]:
 
 
 def _limits(arguments: argparse.Namespace) -> Limits:
-    return Limits(
-        running=arguments.running,
-        guests=arguments.guests,
-        rows=arguments.rows,
+    usual = limits_on(arguments.device)
+    return replace(
+        usual,
+        running=arguments.running or usual.running,
+        guests=usual.guests if arguments.guests is None else arguments.guests,
+        rows=arguments.rows or usual.rows,
         waiting=arguments.waiting,
         waiting_per_tenant=arguments.waiting_per_tenant,
     )

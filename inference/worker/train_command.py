@@ -13,7 +13,9 @@ import trio
 from inference.adapters.adapter import LoraAdapter
 from inference.attribution.attribution import AttributionConfig, build_attribution
 from inference.attribution.curvature import FitOptions
+from inference.attribution.parts import HERE, Parts
 from inference.backbone.model import Backbone
+from inference.cluster.connection import joined
 from inference.training.config import TrainingConfig
 from inference.training.receipt import TrainingReceipt
 from inference.training.train import Progress, train
@@ -52,7 +54,8 @@ def _train(arguments: argparse.Namespace) -> None:
     key = None
     if arguments.submit is not None:
         key = key_from_option(arguments.key_uri or "")
-    trio.run(_run, arguments, Backbone.load(arguments.base), key)
+    with joined(arguments.ray):
+        trio.run(_run, arguments, Backbone.load(arguments.base), key)
 
 
 async def _run(arguments: argparse.Namespace, backbone: Backbone, key: KeyPair | None) -> None:
@@ -118,9 +121,19 @@ def train_and_index(
         [entry for dataset in datasets for entry in dataset.numbered()],
         indexing,
         progress=lambda stage, done, total: meter.show(f"indexing: {stage}", done, total),
+        parts=_parts(arguments),
     )
     blob = build_artifact(arguments.name, adapter, receipt, attribution, indexing, datasets)
     return Trained(adapter, receipt, read_artifact(blob), blob, losses)
+
+
+def _parts(arguments: argparse.Namespace) -> Parts:
+    """Return what computes the parts of the index."""
+    if arguments.ray is None:
+        return HERE
+    from inference.cluster.index_parts import RayParts
+
+    return RayParts()
 
 
 def joint_root(datasets: Sequence[Dataset]) -> bytes:

@@ -21,6 +21,7 @@ from inference.api.token_texts import TokenTexts
 from inference.backbone.model import Backbone
 from inference.log import Log
 from inference.request import Limits
+from inference.serving_engine import OpenEngine
 from inference.worker.attributing import Attributing
 from inference.worker.book import SessionBook
 from inference.worker.chain_view import ChainError, ChainView
@@ -60,6 +61,8 @@ class WorkerConfig:
     preload: tuple[int, ...] = ()
     keys: KeyFile | None = None
     base_name: str = "base"
+    engines: OpenEngine | None = None
+    """Opens what serves in place of an engine here."""
 
 
 class Worker:
@@ -82,7 +85,9 @@ class Worker:
         store = AdapterStore(config.folder / "adapters", backbone)
         self.book = SessionBook(config.folder / BOOK, view.genesis, key.account_id)
         self.device = Device(config.device, backbone, config.limits.pages, config.threads)
-        self.room = EngineRoom(backbone, store, config.limits, executor=self.device.executor)
+        self.room = EngineRoom(
+            backbone, store, config.limits, executor=self.device.executor, engines=config.engines
+        )
         self.library = Library(view, backbone, store, config.folder / "models")
         self.serving = Serving(
             view,

@@ -10,8 +10,12 @@ import trio
 
 from inference.api.keys import KeyFile
 from inference.backbone.model import Backbone
+from inference.cluster.connection import joined
+from inference.cluster.errors import ClusterReason, ClusterRefused
 from inference.log import Log, set_up
+from inference.serving_engine import OpenEngine
 from inference.worker.chain_view import ChainError
+from inference.worker.devices import PROCESSOR, limits_on
 from inference.worker.failures import exit_status
 from inference.worker.node_view import NodeView
 from inference.worker.private_line import NodeLine
@@ -34,6 +38,9 @@ def run_worker(arguments: argparse.Namespace) -> int:
 
 
 def _start(arguments: argparse.Namespace) -> None:
+    if arguments.ray is not None and arguments.device != PROCESSOR:
+        text = "replicas compute on processors: leave --device out, or --ray"
+        raise ClusterRefused(ClusterReason.BAD_DEVICE, text)
     if arguments.key_uri is None:
         keys = [key_from_file(arguments.key_file or arguments.base_path / "worker.key")]
     else:
@@ -47,7 +54,8 @@ def _start(arguments: argparse.Namespace) -> None:
         hash=backbone.content_hash,
         context=backbone.config.max_position_embeddings,
     )
-    trio.run(_run, arguments, keys, backbone)
+    with joined(arguments.ray):
+        trio.run(_run, arguments, keys, backbone)
 
 
 async def _run(arguments: argparse.Namespace, keys: list[KeyPair], backbone: Backbone) -> None:
@@ -88,11 +96,22 @@ async def _work(
         bind=f"{arguments.host}:{arguments.port}",
         capacity=arguments.capacity,
         device=arguments.device,
+        limits=limits_on(arguments.device),
         threads=arguments.threads,
         policy=SubmissionPolicy(arguments.submit_receipts, arguments.submit_blocks),
         preload=arguments.preload,
         keys=None if arguments.api_keys is None else KeyFile(arguments.api_keys),
         base_name=arguments.base.resolve().name,
+        engines=_engines(arguments),
     )
     async with open_worker(view, backbone, key, config, NodeLine(client)):
         await trio.sleep_forever()
+
+
+def _engines(arguments: argparse.Namespace) -> OpenEngine | None:
+    """Return what opens replicas on the cluster; None for an engine here."""
+    if arguments.ray is None:
+        return None
+    from inference.cluster.opening import on_ray
+
+    return on_ray(arguments.base, arguments.replicas, arguments.threads)

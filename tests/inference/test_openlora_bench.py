@@ -25,6 +25,7 @@ def test_every_answer_is_complete_and_equal_requests_are_answered_alike(
     turns = 2 * len(QUICK.in_turn) * QUICK.turns
     assert facts.answers > turns
     assert facts.compared >= turns // 2
+    assert facts.evictions > 0
     for name in ("1", "20", "8 mixed", "never packed"):
         assert any(line.startswith(f"{name:<13}") for line in printed.splitlines())
 

@@ -154,6 +154,7 @@ class SimulatedEngine:
         self.admitted: list[Sequence] = []
         self.cycles = 0
         self.bound = 0
+        self.passed = False
         self._next = 0
 
     def fits(self, request: Request) -> bool:
@@ -174,7 +175,7 @@ class SimulatedEngine:
         delay = self.adapters[request.adapter].delay if request.adapter else 0
         # Its chunks while all tenants have prompts, its outputs, a round of draining for each of
         # its pages, its loading.
-        self.bound += -(-total * TENANTS // self.limits.rows) + request.max_tokens
+        self.bound += -(-2 * total * TENANTS // self.limits.rows) + request.max_tokens + 1
         self.bound += 2 * blocks_for(total, POSITIONS) + delay + 4
         return sequence
 
@@ -268,8 +269,11 @@ class SimulatedEngine:
         assert prompt_rows <= limits.rows
         kinds = [work.sequence.decodes for work in works]
         assert kinds == sorted(kinds, reverse=True)
-        if works and self.scheduler.draining not in running:
-            assert works_on(running[0], works)
+        passed = bool(works) and not works_on(running[0], works)
+        if passed and self.scheduler.draining not in running:
+            assert not self.passed, "the oldest is passed over once, for a first token"
+            assert not any(work.sequence.outputs for work in works)
+        self.passed = passed
         self.admitted.extend(one for one in running if one not in self.admitted)
         self.memory.assert_conserved(self.blocks, list(self.live.values()))
 
