@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from inference.adapters.adapter import make_adapter, tensor_name
+from inference.adapters.adapter import LoraAdapter, make_adapter, tensor_name
 from inference.adapters.spec import LoraSpec
 from inference.adapters.store import AdapterStore
 from inference.attribution.corpus import build_corpus
@@ -138,6 +138,11 @@ def generate(backbone: Backbone, batch: int) -> float:
 
 def random_adapter(store: AdapterStore, backbone: Backbone, rank: int = 16, seed: int = 1) -> bytes:
     """Put an adapter over all sites into the store."""
+    return store.put(random_factors(backbone, rank, seed))
+
+
+def random_factors(backbone: Backbone, rank: int, seed: int) -> LoraAdapter:
+    """Make an adapter over all sites."""
     generator = torch.Generator().manual_seed(seed)
     tensors = {}
     for site in backbone.sites:
@@ -145,7 +150,7 @@ def random_adapter(store: AdapterStore, backbone: Backbone, rank: int = 16, seed
         a = torch.randn(rank, inputs, generator=generator) / inputs**0.5
         tensors[tensor_name(site, "A")] = a
         tensors[tensor_name(site, "B")] = torch.randn(outputs, rank, generator=generator) * 0.05
-    return store.put(make_adapter(LoraSpec(rank=rank, alpha=2.0 * rank), tensors, backbone))
+    return make_adapter(LoraSpec(rank=rank, alpha=2.0 * rank), tensors, backbone)
 
 
 def beside_inference(backbone: Backbone, records: int) -> None:

@@ -285,6 +285,9 @@ def main() -> None:
         options.model, options.adapters, names, options.device, options.dtype
     )
     mode: Mode = Mixed(model) if options.mode == "mixed" else Merged(model)
+    warm = Request(0.0, trace[0].adapter, trace[0].prompt, 4)
+    serve(mode, [warm], options.batch, options.device, Clock(options.clock))
+    mode.merges = 0
     processor = time.process_time()
     seconds = serve(mode, trace, options.batch, options.device, Clock(options.clock))
     figures = report(

@@ -39,8 +39,8 @@ class Bounds:
     deviation: float
 
 
-FP32 = Bounds(margin=0.01, deviation=0.004)
-BF16 = Bounds(margin=0.5, deviation=0.03)
+FP32 = Bounds(margin=0.01, deviation=0.002)
+BF16 = Bounds(margin=0.1, deviation=0.0065)
 BOUNDS = {"fp32": FP32, "bf16": BF16}
 """By the wider numeric class of the two machines; error rates: `benches/replay_variance.py`."""
 
