@@ -152,6 +152,12 @@ class Engine:
         """What was done, and what is held now."""
         return self._runner.figures
 
+    @property
+    def resident(self) -> tuple[bytes, ...]:
+        """Content hashes of the adapters on the device."""
+        pool = self._runner.pool
+        return () if pool is None else pool.resident
+
     def stream(self, request: Request) -> TokenStream:
         """Prepare a request; its `async for` steps may raise RequestRefused, AdapterRefused."""
         return TokenStream(self, request)

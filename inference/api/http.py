@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
@@ -209,10 +209,13 @@ async def body_of(request: Request, most: int = MAX_BODY) -> bytes:
     """Read a body within its limit, whatever its headers claim."""
     parts: list[bytes] = []
     size = 0
-    async with aclosing(request.stream()) as stream:
-        async for part in stream:
-            size += len(part)
-            if size > most:
-                raise ApiRefused(ApiReason.BODY_TOO_LARGE, f"a body has at most {most} bytes")
-            parts.append(part)
+    try:
+        async with aclosing(request.stream()) as stream:
+            async for part in stream:
+                size += len(part)
+                if size > most:
+                    raise ApiRefused(ApiReason.BODY_TOO_LARGE, f"a body has at most {most} bytes")
+                parts.append(part)
+    except ClientDisconnect:
+        raise ApiRefused(ApiReason.BAD_JSON, "the body ends before its time") from None
     return b"".join(parts)

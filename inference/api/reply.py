@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import trio
 from starlette.responses import JSONResponse, Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from inference.api.answers import Shape
 from inference.api.errors import ApiReason, ApiRefused, problem
@@ -43,22 +43,32 @@ class Reply(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the answer, until it ends or the client is gone."""
         try:
-            async with self._opened.events, trio.open_nursery() as nursery:
-
-                async def watch() -> None:
-                    while (await receive())["type"] != "http.disconnect":
-                        pass
-                    nursery.cancel_scope.cancel()
-
-                if self._streamed or not self._opened.outlives:
-                    nursery.start_soon(watch)
-                if self._streamed:
-                    await self._stream(scope, receive, send)
-                else:
-                    await (await self._whole())(scope, receive, send)
-                nursery.cancel_scope.cancel()
+            async with self._opened.events:
+                end = await self._watched(receive, send)
+                if end is not None:
+                    await end(scope, receive, send)
         finally:
             self._opened.leave()
+
+    async def _watched(self, receive: Receive, send: Send) -> ASGIApp | None:
+        """Return what ends the reply; None if the client left before.
+
+        The end is sent without a watch: the server calls the client gone as soon as a reply is
+        complete, and must not be cut off while it closes the connection or makes it ready again.
+        """
+        end: ASGIApp | None = None
+        async with trio.open_nursery() as nursery:
+
+            async def watch() -> None:
+                while (await receive())["type"] != "http.disconnect":
+                    pass
+                nursery.cancel_scope.cancel()
+
+            if self._streamed or not self._opened.outlives:
+                nursery.start_soon(watch)
+            end = await (self._stream(send) if self._streamed else self._whole())
+            nursery.cancel_scope.cancel()
+        return end
 
     async def _whole(self) -> Response:
         async for event in self._opened.events:
@@ -73,11 +83,10 @@ class Reply(Response):
                     return refused(event)
         return refused(ApiRefused(ApiReason.NOT_READY))
 
-    async def _stream(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _stream(self, send: Send) -> ASGIApp:
         event = await self._next(GRACE_SECONDS)
         if isinstance(event, Refusal):
-            await refused(event)(scope, receive, send)
-            return
+            return refused(event)
         headers = [
             (b"content-type", b"text/event-stream; charset=utf-8"),
             (b"cache-control", b"no-store"),
@@ -88,9 +97,8 @@ class Reply(Response):
             for chunk in [WAITING] if event is None else self._chunks(event):
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
             if isinstance(event, Done | Refusal):
-                break
+                return _no_more
             event = await self._next(self._keep_alive)
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _next(self, seconds: float) -> Event | None:
         """Wait so long for an event; None where there is none yet."""
@@ -114,6 +122,11 @@ class Reply(Response):
                 return [*count, encode_event("[DONE]"), *event.events]
             case _:
                 return [encode_event(problem(event)[1])]
+
+
+async def _no_more(scope: Scope, receive: Receive, send: Send) -> None:
+    """Close a stream."""
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 def refused(refusal: Refusal) -> JSONResponse:

@@ -12,6 +12,7 @@ from inference.attribution.datanet import index_record, token_corpus
 from inference.attribution.fields import field_split
 from inference.attribution.gradients import TracedModel, traced_model
 from inference.attribution.index import IndexedRecord, InfluenceIndex, build_index
+from inference.attribution.parts import HERE, Parts
 from inference.attribution.query import Querier, querier
 from inference.attribution.report import Attributor
 from inference.attribution.spans import build_span_index
@@ -64,8 +65,9 @@ def build_attribution(
     config: AttributionConfig | None = None,
     duplicates: Mapping[RecordId, RecordId] | None = None,
     progress: Progress = silent,
+    parts: Parts = HERE,
 ) -> Attribution:
-    """Index a Datanet version for an adapter that was trained on it.
+    """Index a Datanet version for an adapter that was trained on it; `parts` does the work.
 
     Raises ValueError where record ids do not rise or no gradient reaches the adapter, and
     TrainingRefused where the base model has no tokenizer.
@@ -73,7 +75,7 @@ def build_attribution(
     config = config or AttributionConfig()
     indexed = [index_record(backbone, record_id, record) for record_id, record in records]
     model = _model(backbone, adapter, config)
-    index = build_index(model, indexed, config.fit, progress)
+    index = build_index(model, indexed, config.fit, progress, parts)
     return open_attribution(backbone, adapter, index, indexed, config, duplicates)
 
 

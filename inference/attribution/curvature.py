@@ -8,6 +8,7 @@ Whitened coordinates are `w = (Λ + λ)^(-1/2) ∘ (Q_Sᵀ G Q_A)` with `λ = 0.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor
 from inference.attribution.arrays import Float64s, Int64s
 from inference.attribution.basis import Basis, FactorBasis, quantise_factor
 from inference.attribution.gradients import Factor, Passage, Trace, TracedModel
+from inference.attribution.parts import HERE, Part, Parts
 
 Progress = Callable[[str, int, int], None]
 """Told the stage, how many passages are done and how many there are."""
@@ -68,18 +70,26 @@ def fit_basis(
     passages: Sequence[Passage],
     options: FitOptions,
     progress: Progress = silent,
+    parts: Parts = HERE,
 ) -> Basis:
     """Fit, choose the coordinates with most of the records' whitened energy, and quantise."""
     if not passages:
         raise ValueError("an index needs at least one record")
     count = min(options.passages, len(passages))
     passages = [passages[at * len(passages) // count] for at in range(count)]
-    frames = _eigenbases(model, passages, options, progress)
-    scales = {
-        factor: _inverse_root(moment, options.damping)
-        for factor, moment in _eigenvalues(model, passages, frames, options, progress).items()
+    fitting = _Fitting(model, passages, options, progress, parts)
+    frames = {
+        factor: (torch.linalg.eigh(outer)[1], torch.linalg.eigh(inner)[1])
+        for factor, (outer, inner) in fitting.sums("factors", Moments(options.seed)).items()
     }
-    energies = _energies(model, passages, frames, scales, options, progress)
+    squares = fitting.sums("eigenvalues", Squares(options.seed, frames))
+    scales = {
+        factor: _inverse_root(total / count, options.damping)
+        for factor, (total,) in squares.items()
+    }
+    energies = {
+        factor: share for factor, (share,) in fitting.sums("energy", Shares(frames, scales)).items()
+    }
     whitened = [energies[factor].flatten().numpy() for factor in model.factors]
     chosen = choose_coordinates(whitened, options.coordinates)
     factors: list[FactorBasis] = []
@@ -117,24 +127,53 @@ def choose_coordinates(energies: Sequence[Float64s], budget: int) -> list[Int64s
     return chosen
 
 
-def _eigenbases(
-    model: TracedModel, passages: Sequence[Passage], options: FitOptions, progress: Progress
-) -> Frames:
-    """Compute (Q_S float64 [outputs, outputs], Q_A float64 [inputs, inputs]) of every factor."""
-    sums: dict[Factor, tuple[Tensor, Tensor]] = {}
-    for trace in _sampled_traces(model, passages, options, progress, "factors"):
+Sums = dict[Factor, tuple[Tensor, ...]]
+"""What batches add up to, per factor."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Fitting:
+    model: TracedModel
+    passages: Sequence[Passage]
+    options: FitOptions
+    progress: Progress
+    parts: Parts
+
+    def sums(self, stage: str, part: Part) -> Sums:
+        """Add up the parts of all batches, in their order."""
+        groups = list(batches(self.model, self.passages, self.options.batch_tokens))
+        totals: Sums = {}
+        done = 0
+        found = self.parts.each(self.model, self.passages, groups, part)
+        for group, added in zip(groups, found, strict=True):
+            totals = {f: _plus(totals[f], sums) if totals else sums for f, sums in added.items()}
+            done += len(group)
+            self.progress(stage, done, len(self.passages))
+        return totals
+
+
+def _plus(a: tuple[Tensor, ...], b: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return tuple(x + y for x, y in zip(a, b, strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Moments:
+    """A part of (S float64 [outputs, outputs], A float64 [inputs, inputs]) of every factor."""
+
+    seed: int
+
+    def __call__(
+        self, model: TracedModel, passages: Sequence[Passage], group: Sequence[int]
+    ) -> Sums:
+        """Add up one batch."""
+        trace = model.trace(passages, _label_seeds(self.seed, group))
+        sums: dict[Factor, Any] = {}
         for factor in model.factors:
             sides = (trace.gradients[factor], trace.inputs[factor])
             # Padding adds nothing to S; its inputs are masked out of A by the zero gradients.
             alive = sides[0].abs().sum(-1, keepdim=True) > 0
-            outer, inner = (_gram(side * alive) for side in sides)
-            if factor in sums:
-                outer, inner = sums[factor][0] + outer, sums[factor][1] + inner
-            sums[factor] = (outer, inner)
-    return {
-        factor: (torch.linalg.eigh(outer)[1], torch.linalg.eigh(inner)[1])
-        for factor, (outer, inner) in sums.items()
-    }
+            sums[factor] = tuple(_gram(side * alive) for side in sides)
+        return sums
 
 
 def _gram(rows: Tensor) -> Tensor:
@@ -142,43 +181,42 @@ def _gram(rows: Tensor) -> Tensor:
     return flat.t() @ flat
 
 
-def _eigenvalues(
-    model: TracedModel,
-    passages: Sequence[Passage],
-    frames: Frames,
-    options: FitOptions,
-    progress: Progress,
-) -> dict[Factor, Tensor]:
-    """Compute Λ = E[(Q_Sᵀ G Q_A)²] with sampled labels, float64 [outputs, inputs] per factor."""
-    sums: dict[Factor, Tensor] = {}
-    for trace in _sampled_traces(model, passages, options, progress, "eigenvalues"):
-        for factor in model.factors:
-            squares = _rotated(trace, factor, frames).square().sum(0)
-            sums[factor] = sums[factor] + squares if factor in sums else squares
-    return {factor: total / len(passages) for factor, total in sums.items()}
+@dataclass(frozen=True, slots=True)
+class Squares:
+    """A part of the sum of (Q_Sᵀ G Q_A)² with sampled labels, float64 [outputs, inputs]."""
+
+    seed: int
+    frames: Frames
+
+    def __call__(
+        self, model: TracedModel, passages: Sequence[Passage], group: Sequence[int]
+    ) -> Sums:
+        """Add up one batch."""
+        trace = model.trace(passages, _label_seeds(self.seed, group))
+        return {f: (_rotated(trace, f, self.frames).square().sum(0),) for f in model.factors}
 
 
-def _energies(
-    model: TracedModel,
-    passages: Sequence[Passage],
-    frames: Frames,
-    scales: dict[Factor, Tensor],
-    options: FitOptions,
-    progress: Progress,
-) -> dict[Factor, Tensor]:
-    """Compute each coordinate's mean share of a record's whitened energy, with its true labels.
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """A part of each coordinate's share of the records' whitened energy, with their true labels.
 
     A share, because a few records of large gradients would otherwise choose for all.
     """
-    shares: dict[Factor, Tensor] = {}
-    for trace in _true_traces(model, passages, options, progress):
-        squares = {f: (_rotated(trace, f, frames) * scales[f]).square() for f in model.factors}
+
+    frames: Frames
+    scales: dict[Factor, Tensor]
+
+    def __call__(
+        self, model: TracedModel, passages: Sequence[Passage], group: Sequence[int]
+    ) -> Sums:
+        """Add up one batch."""
+        trace = model.trace(passages)
+        squares = {
+            f: (_rotated(trace, f, self.frames) * self.scales[f]).square() for f in model.factors
+        }
         totals = torch.stack([square.sum((1, 2)) for square in squares.values()]).sum(0)
         parts = torch.where(totals > 0, 1 / totals, 0.0)
-        for factor, square in squares.items():
-            share = torch.einsum("boi,b->oi", square, parts)
-            shares[factor] = shares[factor] + share if factor in shares else share
-    return shares
+        return {f: (torch.einsum("boi,b->oi", square, parts),) for f, square in squares.items()}
 
 
 def _rotated(trace: Trace, factor: Factor, frames: Frames) -> Tensor:
@@ -188,27 +226,6 @@ def _rotated(trace: Trace, factor: Factor, frames: Frames) -> Tensor:
     return left.transpose(1, 2) @ (trace.inputs[factor].to(torch.float64) @ inputs)
 
 
-def _sampled_traces(
-    model: TracedModel,
-    passages: Sequence[Passage],
-    options: FitOptions,
-    progress: Progress,
-    stage: str,
-) -> Iterator[Trace]:
-    done = 0
-    for group in batches(model, passages, options.batch_tokens):
-        # A passage's labels depend on the seed and its own place, whatever shares its batch.
-        seeds = [(options.seed << 32) + position for position in group]
-        yield model.trace([passages[position] for position in group], seeds)
-        done += len(group)
-        progress(stage, done, len(passages))
-
-
-def _true_traces(
-    model: TracedModel, passages: Sequence[Passage], options: FitOptions, progress: Progress
-) -> Iterator[Trace]:
-    done = 0
-    for group in batches(model, passages, options.batch_tokens):
-        yield model.trace([passages[position] for position in group])
-        done += len(group)
-        progress("energy", done, len(passages))
+def _label_seeds(seed: int, group: Sequence[int]) -> list[int]:
+    """Give each passage labels by the seed and its own place, whatever shares its batch."""
+    return [(seed << 32) + position for position in group]

@@ -9,9 +9,10 @@ import numpy as np
 
 from inference.attribution import codes as coding
 from inference.attribution.arrays import Int16s, Int64s, UInt8s
-from inference.attribution.basis import Basis
+from inference.attribution.basis import Basis, Projectors
 from inference.attribution.curvature import FitOptions, Progress, batches, fit_basis, silent
 from inference.attribution.gradients import Passage, TracedModel
+from inference.attribution.parts import HERE, Parts
 from inference.attribution.scan import scan
 from runtime.primitives.scale import encode
 from runtime.protocols import commitments, merkle
@@ -98,6 +99,7 @@ def build_index(
     records: Sequence[IndexedRecord],
     options: FitOptions | None = None,
     progress: Progress = silent,
+    parts: Parts = HERE,
 ) -> InfluenceIndex:
     """Fit the curvature on the records and code each of them.
 
@@ -107,8 +109,8 @@ def build_index(
     if any(a.record >= b.record for a, b in pairwise(records)):
         raise ValueError("record ids must rise strictly: sort the records by id")
     passages = [record.passage for record in records]
-    basis = fit_basis(model, passages, options, progress)
-    packed, exponents = code_passages(model, basis, passages, options.batch_tokens, progress)
+    basis = fit_basis(model, passages, options, progress, parts)
+    packed, exponents = code_passages(model, basis, passages, options.batch_tokens, progress, parts)
     bases = coding.base_exponents(exponents)
     settled, offsets = coding.offset_records(packed, exponents, bases, basis.layout)
     return InfluenceIndex(
@@ -121,23 +123,36 @@ def build_index(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Codes:
+    """The codes of one batch, each under its own best exponents (`codes.code_records`)."""
+
+    projectors: Projectors
+    layout: tuple[int, ...]
+
+    def __call__(
+        self, model: TracedModel, passages: Sequence[Passage], group: Sequence[int]
+    ) -> tuple[UInt8s, Int16s]:
+        """Code a batch."""
+        return coding.code_records(self.projectors.whiten(model.trace(passages)), self.layout)
+
+
 def code_passages(
     model: TracedModel,
     basis: Basis,
     passages: Sequence[Passage],
     batch_tokens: int,
     progress: Progress = silent,
+    parts: Parts = HERE,
 ) -> tuple[UInt8s, Int16s]:
     """Code passages in their order; see `codes.code_records` for what is returned."""
-    projectors = basis.projectors()
     packed = np.empty((len(passages), sum(basis.layout) // 4), dtype=np.uint8)
     exponents = np.empty((len(passages), len(basis.layout)), dtype=np.int16)
     done = 0
-    for group in batches(model, passages, batch_tokens):
-        trace = model.trace([passages[at] for at in group])
-        packed[group], exponents[group] = coding.code_records(
-            projectors.whiten(trace), basis.layout
-        )
+    groups = list(batches(model, passages, batch_tokens))
+    found = parts.each(model, passages, groups, Codes(basis.projectors(), basis.layout))
+    for group, coded in zip(groups, found, strict=True):
+        packed[group], exponents[group] = coded
         done += len(group)
         progress("codes", done, len(passages))
     return packed, exponents

@@ -118,6 +118,12 @@ def test_kernels_alone_know_cupy() -> None:
     assert [p for p in importers if not p.startswith("inference/kernels/")] == []
 
 
+def test_the_cluster_alone_knows_ray() -> None:
+    importers = [name_of(p) for p in ALL if "ray" in tops(p)]
+    assert importers
+    assert [p for p in importers if not p.startswith("inference/cluster/")] == []
+
+
 @pytest.mark.parametrize(
     ("folder", "admitted"),
     [

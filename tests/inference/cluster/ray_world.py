@@ -1,0 +1,101 @@
+"""A cluster of two small Ray nodes on loopback, and what is asked of it."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import ray
+from ray.cluster_utils import Cluster
+from tiny_models import save_checkpoint, tiny_adapter, tiny_config, tiny_tensors
+
+from inference.adapters.store import AdapterStore
+from inference.backbone.model import Backbone
+from inference.cluster.connection import connected
+from inference.cluster.engine_thread import ReplicaSettings
+from inference.cluster.starting import ClusterSettings
+from inference.request import Limits, Request
+from inference.sampling import SamplingParams
+
+STORE_BYTES = 80_000_000
+LIMITS = Limits(running=4, waiting=64, rows=64, pages=40)
+RANKS = (1, 4, 8)
+
+
+def small_node(cluster: Cluster) -> object:
+    return cluster.add_node(num_cpus=1, object_store_memory=STORE_BYTES)
+
+
+@contextmanager
+def two_nodes() -> Iterator[Cluster]:
+    """Run a cluster and connect to it; nothing of it is left, whatever happens inside."""
+    before = {child.pid for child in psutil.Process().children(recursive=True)}
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    cluster = Cluster(
+        initialize_head=True,
+        head_node_args={
+            "num_cpus": 1,
+            "object_store_memory": STORE_BYTES,
+            "include_dashboard": False,
+        },
+    )
+    try:
+        small_node(cluster)
+        with connected(cluster.address):
+            yield cluster
+    finally:
+        cluster.shutdown()
+        left = [c for c in psutil.Process().children(recursive=True) if c.pid not in before]
+        for process in left:
+            if process.is_running():
+                process.kill()
+        psutil.wait_procs(left, timeout=10)
+
+
+def settings(replicas: int = 2, folder: Path | None = None) -> ClusterSettings:
+    return ClusterSettings(
+        replicas=replicas,
+        replica=ReplicaSettings(limits=LIMITS, folder=folder),
+        open_seconds=90.0,
+        silence_seconds=15.0,
+        pause_seconds=0.1,
+        patience_seconds=60.0,
+    )
+
+
+def saved_backbone(folder: Path) -> Backbone:
+    save_checkpoint(folder, tiny_tensors(tiny_config()))
+    return Backbone.load(folder)
+
+
+def filled_store(folder: Path, backbone: Backbone) -> tuple[AdapterStore, list[bytes]]:
+    store = AdapterStore(folder, backbone)
+    return store, [store.put(tiny_adapter(backbone, rank, seed=rank)) for rank in RANKS]
+
+
+def mixed_requests(adapters: list[bytes], count: int, seed: int) -> list[Request]:
+    chance = random.Random(seed)
+    choices: list[bytes | None] = [None, *adapters]
+    return [
+        Request(
+            prompt_ids=tuple(chance.randrange(256) for _ in range(chance.randint(1, 60))),
+            max_tokens=chance.randint(1, 30),
+            sampling=SamplingParams(temperature=chance.choice((0.0, 0.9)), seed=number),
+            adapter=choices[number % len(choices)],
+            logprobs=number % 3,
+            tenant=f"tenant {number % 2}",
+        )
+        for number in range(count)
+    ]
+
+
+def kill_replica(pid: int) -> None:
+    os.kill(pid, 9)
+
+
+def alive_nodes() -> int:
+    return sum(bool(node["Alive"]) for node in ray.nodes())
