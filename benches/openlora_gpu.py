@@ -12,6 +12,7 @@ the file has from another run stay.
 from __future__ import annotations
 
 import argparse
+import gc
 import platform
 import sys
 import time
@@ -70,6 +71,7 @@ def main() -> int:
         if arguments.write:
             target = _default_file(ceiling.name) if arguments.write is True else arguments.write
             keep_section(Path(target), f"# Figures of {ceiling.name}\n", name, head + section)
+        gc.collect()  # an executor is in cycles, and the next one takes the whole memory
         if device.type == "cuda":
             torch.cuda.empty_cache()
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import struct
 from dataclasses import dataclass
 
@@ -77,6 +78,12 @@ class Site:
             starts.append(at)
             at += size
         return torch.cat(parts), starts
+
+    def copied(self) -> Site:
+        """Copy the site with images in memory of its own."""
+        other = copy.copy(self)
+        other.memory = self.memory.clone()
+        return other
 
     def kernels(self, kernels: KernelSet) -> None:
         """Run shrink and expand."""

@@ -65,13 +65,14 @@ class DeviceExecutor:
     ) -> None:
         shapes = shapes or StepShapes()
         device = weights.device
-        self.frozen: FrozenProducts = freeze(
-            products,
-            weights.by_shape(),
-            {"head": (weights.head, torch.float32)},
-            shapes.decode,
-            shapes.prompt,
-        )
+        with torch.no_grad(), _current(device):
+            self.frozen: FrozenProducts = freeze(
+                products,
+                weights.by_shape(),
+                {"head": (weights.head, torch.float32)},
+                shapes.decode,
+                shapes.prompt,
+            )
         shapes = replace(shapes, prompt=self.frozen.prompt[-1])
         self.config = weights.config
         self._step_bytes = weights.step_bytes

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from inference.kernels.build import kernel_hash
+from inference.kernels.build import code_hash, kernel_hash
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class DeviceIdentity:
         capability: compute capability, as "9.0"; empty on a CPU.
         driver, cuda, cublas, torch: versions; empty where there is none.
         dtype: of weights and cache.
-        kernels: blake2b-256 of the kernels' sources, hexadecimal.
+        kernels: blake2b-256 of the kernels' machine code, on a CPU of their sources, hexadecimal.
         products: blake2b-256 of the base products that were tried at the start, hexadecimal.
     """
 
@@ -47,15 +47,16 @@ class DeviceIdentity:
 def identify(device: torch.device, dtype: torch.dtype, products: bytes) -> DeviceIdentity:
     """Read a device's identity."""
     gpu = device.type == "cuda"
+    major, minor = torch.cuda.get_device_capability(device) if gpu else (0, 0)
     return DeviceIdentity(
         name=torch.cuda.get_device_name(device) if gpu else "cpu",
-        capability="{}.{}".format(*torch.cuda.get_device_capability(device)) if gpu else "",
+        capability=f"{major}.{minor}" if gpu else "",
         driver=_driver() if gpu else "",
         cuda=str(torch.version.cuda) if gpu else "",
         cublas=_cublas() if gpu else "",
         torch=torch.__version__,
         dtype=str(dtype).removeprefix("torch."),
-        kernels=kernel_hash().hex(),
+        kernels=(code_hash(f"sm_{major}{minor}") if gpu else kernel_hash()).hex(),
         products=products.hex(),
     )
 
@@ -64,8 +65,21 @@ def _driver() -> str:
     try:
         lines = Path("/proc/driver/nvidia/version").read_text().split()
     except OSError:
-        return ""
+        return _driver_by_nvml()
     return next((word for word in lines if word.count(".") >= 1 and word[0].isdigit()), "")
+
+
+def _driver_by_nvml() -> str:
+    # Sandboxes show the device without the driver's files.
+    try:
+        library = ctypes.CDLL("libnvidia-ml.so.1")
+    except OSError:
+        return ""
+    version = ctypes.create_string_buffer(96)
+    if library.nvmlInit_v2() or library.nvmlSystemGetDriverVersion(version, len(version)):
+        return ""
+    library.nvmlShutdown()
+    return version.value.decode()
 
 
 def _cublas() -> str:

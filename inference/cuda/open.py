@@ -34,6 +34,7 @@ def device_executor(
     """
     device = weights.device
     if pages is None:
+        torch.cuda.empty_cache()  # what torch keeps for later counts as taken
         free, _ = torch.cuda.mem_get_info(device)
         pages = (free - RESERVED) // page_shape(weights.config, weights.dtype).page_bytes
     memory = DeviceMemory.allocate(weights.config, pages, weights.dtype, device)

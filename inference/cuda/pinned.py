@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import weakref
+from bisect import bisect_right
 from collections import deque
 
 import torch
@@ -15,6 +16,8 @@ from inference.cuda.lane import Lane, Mark
 
 SLOT = 4 << 20
 SLOTS = 16
+LEAST = 64 << 20
+"""Bytes of the smallest block that is cut off on its own; torch pins powers of two only."""
 
 
 class PinnedRing:
@@ -57,15 +60,22 @@ class PinnedRing:
 
 
 class PinnedHost:
-    """Pinned memory for images that wait in the host: one block, from which ranges are lent.
+    """Pinned memory for images that wait in the host: a few blocks, from which ranges are lent.
 
     A range comes back when its tensor is dropped. First fit over the gaps; from any thread.
     """
 
-    def __init__(self, device: torch.device, size: int) -> None:
+    def __init__(self, device: torch.device, size: int, least: int = LEAST) -> None:
         pin = device.type == "cuda"
-        self._block = torch.empty(size // ALIGN * ALIGN, dtype=torch.uint8, pin_memory=pin)
-        self._gaps = [(0, self._block.numel())]
+        self._blocks: list[Tensor] = []
+        self._starts: list[int] = []
+        self._gaps: list[tuple[int, int]] = []
+        at = 0
+        for part in _powers_of_two(size // ALIGN * ALIGN, least):
+            self._blocks.append(torch.empty(part, dtype=torch.uint8, pin_memory=pin))
+            self._starts.append(at)
+            self._gaps.append((at, at + part))
+            at += part + ALIGN  # nothing is lent across two blocks
         self._returned: deque[tuple[int, int]] = deque()
         self._lock = threading.Lock()
 
@@ -77,7 +87,9 @@ class PinnedHost:
             for index, (start, end) in enumerate(self._gaps):
                 if end - start >= wide:
                     self._gaps[index : index + 1] = [(start + wide, end)] * (end - start > wide)
-                    lent = self._block[start : start + size]
+                    block = bisect_right(self._starts, start) - 1
+                    inside = start - self._starts[block]
+                    lent = self._blocks[block][inside : inside + size]
                     # The collector may run anywhere, so it only leaves a note, without a lock.
                     weakref.finalize(lent, self._returned.append, (start, start + wide))
                     return lent
@@ -101,3 +113,12 @@ class PinnedHost:
             else:
                 merged.append((start, end))
         self._gaps = merged
+
+
+def _powers_of_two(size: int, least: int) -> list[int]:
+    """Cut a size into powers of two, the largest first, and a rest below `least`."""
+    parts = []
+    while size >= least:
+        parts.append(1 << (size.bit_length() - 1))
+        size -= parts[-1]
+    return [*parts, size] if size else parts

@@ -6,11 +6,12 @@ CUDA 13.0 brings (`nvidia-cuda-nvrtc==13.0.88`) is enough.
 
 from __future__ import annotations
 
-import atexit
 import hashlib
+import os
 import shutil
 import subprocess
 import tempfile
+import threading
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +21,7 @@ from inference.kernels.nvrtc import CompileRefused, CompilerMissing, compile_wit
 DIRECTORY = Path(__file__).parent
 OPTIONS = ("-std=c++17", "--fmad=true")
 Kind = Literal["ptx", "cubin"]
+_loading = threading.Lock()
 
 
 def sources() -> tuple[Path, ...]:
@@ -29,7 +31,7 @@ def sources() -> tuple[Path, ...]:
 
 @cache
 def kernel_hash() -> bytes:
-    """Hash every source, header and compile option (blake2b, 32 bytes); receipts name it."""
+    """Hash every source, header and compile option (blake2b, 32 bytes)."""
     state = hashlib.blake2b(" ".join(OPTIONS).encode(), digest_size=32)
     for path in (*sources(), *sorted(DIRECTORY.glob("*.cuh"))):
         text = path.read_bytes()
@@ -66,31 +68,56 @@ def _compile(path: Path, arch: str, kind: Kind) -> bytes:
         return target.read_bytes()
 
 
-@cache
 def load(name: str, device: int = 0) -> Any:
-    """Load the source `name` (without `.cu`) on a CUDA device as a cupy module.
+    """Load the source `name` (without `.cu`) on a CUDA device as a cupy module; from any thread.
 
     The module stays referenced for the life of the process: graphs hold pointers into it, and
     cupy unloads what nothing references. Compiling and loading are not allowed during a capture,
     so a first launch must come before it.
     """
+    with _loading:
+        return _load(name, device)
+
+
+@cache
+def _load(name: str, device: int) -> Any:
     import cupy
 
     with cupy.cuda.Device(device) as current:
-        arch = f"sm_{current.compute_capability}"
-        cubin = _folder() / f"{name}-{device}.cubin"
-        cubin.write_bytes(compile_cubin(DIRECTORY / f"{name}.cu", arch))
-        module = cupy.RawModule(path=str(cubin))
+        module = cupy.RawModule(path=str(machine_code(name, f"sm_{current.compute_capability}")))
         _ = module.module  # reads the file now, not at the first launch
         return module
 
 
 @cache
-def _folder() -> Path:
-    """Keep machine code in files as long as the process: cupy may read them again."""
-    folder = tempfile.TemporaryDirectory(prefix="openledger-kernels-")
-    atexit.register(folder.cleanup)
-    return Path(folder.name)
+def machine_code(name: str, arch: str) -> Path:
+    """Return the compiled source `name`, from the user's cache if this compiler made it before."""
+    folder = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "openledger"
+    target = folder / "kernels" / kernel_hash().hex()[:16] / _compiler() / f"{name}-{arch}.cubin"
+    if not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = target.with_suffix(f".{os.getpid()}.part")
+        partial.write_bytes(compile_cubin(DIRECTORY / f"{name}.cu", arch))
+        partial.replace(target)
+    return target
+
+
+def code_hash(arch: str) -> bytes:
+    """Hash the machine code of all sources (blake2b, 32 bytes): compilers differ in their sums."""
+    state = hashlib.blake2b(digest_size=32)
+    for path in sources():
+        code = machine_code(path.stem, arch).read_bytes()
+        state.update(f"{path.stem}\0{len(code)}\0".encode() + code)
+    return state.digest()
+
+
+@cache
+def _compiler() -> str:
+    nvcc = shutil.which("nvcc")
+    if nvcc is None:
+        return "nvrtc"
+    told = subprocess.run([nvcc, "--version"], capture_output=True, check=True).stdout
+    return f"nvcc-{hashlib.blake2b(told, digest_size=8).hexdigest()}"
 
 
 __all__ = [
@@ -98,9 +125,11 @@ __all__ = [
     "OPTIONS",
     "CompileRefused",
     "CompilerMissing",
+    "code_hash",
     "compile_cubin",
     "compile_ptx",
     "kernel_hash",
     "load",
+    "machine_code",
     "sources",
 ]

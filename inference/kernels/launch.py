@@ -46,13 +46,14 @@ def run(launches: Iterable[Launch]) -> None:
     for launch in launches:
         device = next(one.device for one in launch.arguments if isinstance(one, Tensor))
         kernel = _function(launch.source, launch.kernel, launch.shared, device.index or 0)
-        kernel(
-            launch.grid,
-            (launch.block, 1, 1),
-            tuple(map(_passed, launch.arguments)),
-            shared_mem=launch.shared,
-            stream=_stream(device),
-        )
+        with torch.cuda.device(device):  # the driver launches in the thread's current context
+            kernel(
+                launch.grid,
+                (launch.block, 1, 1),
+                tuple(map(_passed, launch.arguments)),
+                shared_mem=launch.shared,
+                stream=_stream(device),
+            )
 
 
 def require(fits: bool, what: str) -> None:

@@ -54,7 +54,7 @@ __device__ __forceinline__ void shrink(const bf16* __restrict__ x, long long x_s
   constexpr int PITCH = BLOCKS == 1 ? WIDTH : WIDTH + 8;
   constexpr int TURNS = BLOCKS == 1 ? 2 : 1;
   __shared__ uint4 stage[2][CHUNKS][2][THREADS];
-  __shared__ float parts[TURNS][WARPS][RANKS][PITCH];
+  alignas(16) __shared__ float parts[TURNS][WARPS][RANKS][PITCH];  // written in pairs
   const int tile = blockIdx.x, split = blockIdx.y;
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, group = lane / 4, quad = lane % 4;
   const int* rows = tile_rows + static_cast<size_t>(tile) * WIDTH;

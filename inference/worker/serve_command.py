@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 import tempfile
@@ -11,6 +12,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from threading import Timer
 
 import trio
 
@@ -32,6 +34,7 @@ from inference.worker.progress import open_meter
 
 _LOG = Log("server")
 Named = tuple[str, Path]
+AT_ONCE_SECONDS = 2.0
 
 
 def run_serve(arguments: argparse.Namespace) -> int:
@@ -99,6 +102,10 @@ async def _hear(signals: AsyncIterator[int], stop: trio.Event, scope: trio.Cance
     async for number in signals:
         _LOG.info("stopping", signal=signal.Signals(number).name)
         if stop.is_set():
+            # A write to a client that does not read cannot be cancelled.
+            end = Timer(AT_ONCE_SECONDS, os._exit, (128 + number,))
+            end.daemon = True
+            end.start()
             scope.cancel()
         stop.set()
 

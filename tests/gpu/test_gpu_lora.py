@@ -76,8 +76,7 @@ def test_a_thousand_runs_give_one_result() -> None:
 
 def test_a_captured_step_replays_with_other_rows_and_adapters() -> None:
     world = world_of(QKV, MIXED_RANKS).on("cuda")
-    graph, buffers = _capture(world)
-    x, out, at, rows = buffers
+    graph, (x, out, at, rows, _partials) = _capture(world)  # the graph writes to all of them
     for seed, adapters in enumerate(([0] * 16, [-1] * 16, [0, 1, 2, 3, 4, 5, -1, 0] * 2)):
         step = step_of(world, adapters, seed).on("cuda")
         cut = tiles_for(world, step, 8, 16)
@@ -103,4 +102,4 @@ def _capture(world: World) -> tuple[torch.cuda.CUDAGraph, tuple[torch.Tensor, ..
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         launches()
-    return graph, (step.x, out, cut.at, cut.rows)
+    return graph, (step.x, out, cut.at, cut.rows, partials)

@@ -156,6 +156,20 @@ def test_pinned_ranges_come_back_when_their_tensors_are_dropped() -> None:
     assert host.free_bytes == 10 * ALIGN
 
 
+def test_pinned_blocks_are_powers_of_two_and_nothing_lies_in_two_of_them() -> None:
+    host = PinnedHost(CPU, 7 * ALIGN, least=2 * ALIGN)
+    assert host.free_bytes == 7 * ALIGN
+    four, two, one = host(4 * ALIGN), host(2 * ALIGN), host(ALIGN)
+    sizes = [lent.untyped_storage().nbytes() for lent in (four, two, one)]
+    assert sizes == [4 * ALIGN, 2 * ALIGN, ALIGN]
+    assert host.free_bytes == 0
+    del four, two, one
+    assert host.free_bytes == 7 * ALIGN
+    outside = host(5 * ALIGN)
+    assert outside.untyped_storage().nbytes() == 5 * ALIGN
+    assert host.free_bytes == 7 * ALIGN
+
+
 def test_an_upload_holds_nothing_twice() -> None:
     marks = [LateMark(LateLane(), 0) for _ in range(2)]
     layout = ImageLayout((None,) * 8, 512)

@@ -80,6 +80,25 @@ def test_the_build_makes_ptx_and_machine_code() -> None:
 
 
 @needs_nvcc
+def test_machine_code_is_made_once_and_hashed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    build.kernel_hash()  # of all sources, before they are fewer
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(build, "sources", lambda: (SOURCES["elementwise"],))
+    path = build.machine_code.__wrapped__("elementwise", "sm_90")
+    assert path.is_relative_to(tmp_path)
+    assert path.read_bytes().startswith(b"\x7fELF")
+    made = path.stat().st_mtime_ns
+    assert build.machine_code.__wrapped__("elementwise", "sm_90").stat().st_mtime_ns == made
+    build.machine_code.cache_clear()
+    first = build.code_hash("sm_90")
+    path.write_bytes(path.read_bytes() + b"other code")
+    assert build.code_hash("sm_90") != first
+    build.machine_code.cache_clear()
+
+
+@needs_nvcc
 def test_what_does_not_compile_is_refused_with_the_compilers_words(tmp_path: Path) -> None:
     source = tmp_path / "wrong.cu"
     source.write_text("__global__ void wrong() { return 1; }")
