@@ -24,6 +24,8 @@ CPU = (
     ("engine.py",),
     ("attribution.py",),
     ("openlora_cpu.py",),
+    ("openlora_tenants.py",),
+    ("replay_variance.py",),
 )
 GPU = (("openlora_gpu.py",),)
 """Takes options (`--only kernels`), and writes a file named after the device by itself."""

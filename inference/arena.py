@@ -129,28 +129,39 @@ class Arena:
             raise ValueError(f"{move} does not lead to free bytes")
         self._take(target)
 
-    def compaction(self, size: int, movable: Callable[[Extent], bool]) -> list[Move]:
+    def compaction(
+        self, size: int, movable: Callable[[Extent], bool], most: int | None = None
+    ) -> list[Move]:
         """Plan moves, in order, after which `place(size)` succeeds; empty if none do or need be.
 
         Extents slide down between held pages and extents that may not move. Of all windows whose
-        gaps add up to `size` the one that copies the fewest bytes is chosen.
+        gaps add up to `size` the one that copies the fewest bytes is chosen, if it copies no more
+        than `most`.
         """
-        return self._slide(lambda end: size, movable)
+        return self._slide(lambda end: size, movable, most)
 
-    def page_compaction(self, movable: Callable[[Extent], bool]) -> list[Move]:
+    def page_compaction(
+        self, movable: Callable[[Extent], bool], most: int | None = None
+    ) -> list[Move]:
         """Plan moves, in order, after which `take_page()` succeeds; empty as above."""
-        return self._slide(lambda end: self.page_bytes + end % self.page_bytes, movable)
+        return self._slide(lambda end: self.page_bytes + end % self.page_bytes, movable, most)
 
     def _take(self, extent: Extent) -> Extent:
         self._free.take(extent.start, extent.size)
         self._extents[extent.start] = extent
         return extent
 
-    def _slide(self, needed: Callable[[int], int], movable: Callable[[Extent], bool]) -> list[Move]:
+    def _slide(
+        self,
+        needed: Callable[[int], int],
+        movable: Callable[[Extent], bool],
+        most: int | None,
+    ) -> list[Move]:
         """Join the gaps of the cheapest window that gives `needed(end)` bytes up to its end."""
         best: list[Move] = []
-        least = self.size
-        for gaps, stretches in self._groups(movable):
+        limit = self.size if most is None else most
+        least = limit + 1
+        for gaps, stretches in self._groups(movable, limit):
             room = [0, *accumulate(end - start for start, end in gaps)]
             cost = [0, *accumulate(sum(e.size for e in stretch) for stretch in stretches)]
             for last, (_, end) in enumerate(gaps):
@@ -163,14 +174,16 @@ class Arena:
         return best
 
     def _groups(
-        self, movable: Callable[[Extent], bool]
+        self, movable: Callable[[Extent], bool], limit: int
     ) -> Iterator[tuple[list[tuple[int, int]], list[list[Extent]]]]:
-        """Give gaps with nothing but movable extents between them, and those extents."""
+        """Give gaps with at most `limit` bytes of movable extents between two, and those."""
         gaps: list[tuple[int, int]] = []
         stretches: list[list[Extent]] = []
         for run in self._free.runs():
             if gaps:
-                stretch = self._stretch(gaps[-1][1], run[0], movable)
+                start, end = gaps[-1][1], run[0]
+                near = end - start <= limit
+                stretch = self._stretch(start, end, movable) if near else None
                 if stretch is None:
                     yield gaps, stretches
                     gaps, stretches = [], []

@@ -266,7 +266,11 @@ class Runner:
             sequence = job.sequence
             first = not sequence.outputs
             self._recorder.drew(sequence.request.tenant, job.pause(), first=first)
-            finish = job.take(token, rows, row)
+            try:
+                finish = job.take(token, rows, row)
+            except RequestRefused as refusal:
+                self._fail(job, refusal)
+                continue
             if finish is not None:
                 self._finish(job, finish)
 

@@ -20,6 +20,7 @@ CONFIG = "adapter_config.json"
 TENSORS = "adapter_model.safetensors"
 PICKLE = "adapter_model.bin"
 MAX_BYTES = 4 << 30
+MAX_CONFIG = 4 << 20
 
 
 def load_peft(folder: Path, backbone: Backbone, base_names: Collection[str] = ()) -> LoraAdapter:
@@ -81,10 +82,8 @@ def save_peft(adapter: LoraAdapter, folder: Path, base_name: str) -> None:
 
 def _read_config(path: Path) -> dict[str, Any]:
     try:
-        fields = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError as error:
-        raise AdapterRefused(AdapterReason.MISSING_FILE, f"{path} does not exist") from error
-    except (OSError, ValueError) as error:
+        fields = json.loads(_read(path, MAX_CONFIG).decode())
+    except (OSError, ValueError, RecursionError) as error:
         raise AdapterRefused(AdapterReason.UNREADABLE, f"{path}: {error}") from error
     if not isinstance(fields, dict):
         raise AdapterRefused(AdapterReason.UNREADABLE, f"{path} is not a JSON object")
@@ -99,6 +98,18 @@ def _read_tensors(folder: Path) -> bytes:
                 AdapterReason.PICKLE, f"{PICKLE} is never read: convert it to {TENSORS}"
             )
         raise AdapterRefused(AdapterReason.MISSING_FILE, f"{path} does not exist")
-    if path.stat().st_size > MAX_BYTES:
-        raise AdapterRefused(AdapterReason.TOO_LARGE, f"{path} exceeds {MAX_BYTES} bytes")
+    try:
+        return _read(path, MAX_BYTES)
+    except OSError as error:
+        raise AdapterRefused(AdapterReason.UNREADABLE, f"{path}: {error}") from error
+
+
+def _read(path: Path, most: int) -> bytes:
+    """Read a regular file, never a pipe or a device, which might not end."""
+    if not path.exists():
+        raise AdapterRefused(AdapterReason.MISSING_FILE, f"{path} does not exist")
+    if not path.is_file():
+        raise AdapterRefused(AdapterReason.UNREADABLE, f"{path} is no file")
+    if path.stat().st_size > most:
+        raise AdapterRefused(AdapterReason.TOO_LARGE, f"{path} exceeds {most} bytes")
     return path.read_bytes()

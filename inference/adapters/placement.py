@@ -1,8 +1,14 @@
-"""Room for images and pages in a device's memory: gaps first, then moves, then evictions."""
+"""Room for images and pages in a device's memory: gaps first, then moves, then evictions.
+
+Moves have to be worth it: to copy many images for the room of one stops all steps meanwhile, and
+costs more than to load an idle one again.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from typing import Protocol
 
 from inference.adapters.device import AdapterDevice
 from inference.adapters.lease import Entry
@@ -12,6 +18,20 @@ from inference.arena import Arena, Extent, Move
 
 Way = Callable[[], bool]
 """Frees something; False if there was nothing to free."""
+
+CHEAP = 16
+"""Images of average size that are moved rather than one evicted."""
+
+SCATTERED = 16
+"""Moves of any cost come before evictions while this fraction of the memory lies in gaps."""
+
+
+class Plan(Protocol):
+    """Plans moves."""
+
+    def __call__(self, movable: Callable[[Extent], bool], most: int | None = None) -> list[Move]:
+        """Copy at most so many bytes, None for any number."""
+        ...
 
 
 class Placement:
@@ -30,7 +50,10 @@ class Placement:
         self.size_bytes = 0
 
     def place(self, entry: Entry, image: PackedImage, ways: list[Way]) -> bool:
-        """Find room and start the upload; without enough room use `ways` in order."""
+        """Find room and start the upload; without enough room use `ways` in order.
+
+        The first way comes before moves that cost more than it, the others after them.
+        """
         extent = self._room(image.size_bytes, ways)
         if extent is None:
             return False
@@ -50,7 +73,7 @@ class Placement:
         """Hold a page, moving or evicting adapters if no page is free."""
         page = self._arena.take_page()
         while page is None:
-            if not self._moved(self._arena.page_compaction(self._movable)) and not evict():
+            if not self._make_room(self._arena.page_compaction, self._arena.page_bytes, evict):
                 return None
             page = self._arena.take_page()
         return page
@@ -60,10 +83,21 @@ class Placement:
             extent = self._arena.place(size)
             if extent is not None:
                 return extent
-            if self._moved(self._arena.compaction(size, self._movable)):
+            plan = partial(self._arena.compaction, size)
+            if self._make_room(plan, size, ways[0]):
                 continue
-            if not any(way() for way in ways):
+            if not any(way() for way in ways[1:]):
                 return None
+
+    def _make_room(self, plan: Plan, size: int, evict: Way) -> bool:
+        """Move few images, or evict one, or move any number; False if nothing helps."""
+        most = CHEAP * self.size_bytes // max(1, len(self._placed))
+        if self._moved(plan(self._movable, most)):
+            return True
+        scattered = self._arena.free_bytes - size > self._arena.size // SCATTERED
+        if not scattered and evict():
+            return True
+        return self._moved(plan(self._movable)) or (scattered and evict())
 
     def _movable(self, extent: Extent) -> bool:
         return self._placed[extent.start].upload is None

@@ -228,10 +228,10 @@ class AdapterPool:
             order = list(self._book.waiting.values())
             urgent = None if self._urgent is None else self._urgent.entry
         # Prefixes beyond their share go first: else they would push out every idle adapter.
-        ways: list[Way] = [self._reclaim_spare, self._evict, self._reclaim]
+        ways: list[Way] = [self._free_idle, self._reclaim]
         if urgent is not None and urgent in order:
             order = [urgent]
-            ways.insert(2, self._displace)
+            ways.insert(1, self._displace)
         changed = False
         refused = self._arena.size + 1
         for entry in order:
@@ -261,6 +261,9 @@ class AdapterPool:
             if not entry.leases and entry.state is not AdapterState.FAILED:
                 self._book.let_go(entry)
         return entry.state is not before
+
+    def _free_idle(self) -> bool:
+        return self._reclaim_spare() or self._evict()
 
     def _evict(self) -> bool:
         with self._lock:
