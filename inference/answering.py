@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Protocol
 
 from inference.adapters.errors import AdapterRefused
 from inference.backbone.tokenizer import IncrementalDecoder
 from inference.executor import Rows
-from inference.request import Answer, Finish, RequestRefused, Token
+from inference.request import Answer, Finish, RequestReason, RequestRefused, Token
 from inference.sequence import Sequence
 from inference.stopping import StopScanner
 from inference.trace import Tracer
@@ -66,8 +67,17 @@ class Job:
         return self._latest - before
 
     def take(self, token: int, rows: Rows, row: int) -> Finish | None:
-        """Add an id that was drawn from a row; returns how the answer ended, if it did."""
+        """Add an id that was drawn from a row; returns how the answer ended, if it did.
+
+        Raises:
+            RequestRefused: ADAPTER_FAILED if the row is not finite; finite factors may overflow.
+        """
         sequence = self.sequence
+        logprob = rows.logprob(row, token)
+        if not math.isfinite(logprob):
+            raise RequestRefused(
+                RequestReason.ADAPTER_FAILED, "the model computes NaN or infinity for this prompt"
+            )
         self._tracer.add(*rows.sixteenths(row), rows.hidden(row))
         sequence.outputs.append(token)
         ends = token in self._stop_ids
@@ -76,7 +86,8 @@ class Job:
         if finish is not None and not stopped:
             text += self._rest()
         self._text.append(text)
-        self.listener.token(_token(rows, row, token, text, sequence.request.logprobs))
+        top = _top(rows, row, sequence.request.logprobs)
+        self.listener.token(Token(token, text, logprob, top))
         return finish
 
     def answer(self, finish: Finish) -> Answer:
@@ -102,10 +113,9 @@ class Job:
         return shown if stopped else shown + self._scanner.finish()
 
 
-def _token(rows: Rows, row: int, token: int, text: str, count: int) -> Token:
+def _top(rows: Rows, row: int, count: int) -> tuple[tuple[int, float], ...]:
     if not count:
-        return Token(token, text, rows.logprob(row, token))
+        return ()
     total = rows.log_sum(row)
     ids, logits = rows.top(row, count)
-    top = tuple((i, logit - total) for i, logit in zip(ids, logits, strict=True))
-    return Token(token, text, rows.logprob(row, token), top)
+    return tuple((i, logit - total) for i, logit in zip(ids, logits, strict=True))

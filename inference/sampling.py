@@ -86,8 +86,11 @@ class SamplingParams:
 
 
 def choose(logits: Logits, params: SamplingParams, index: int) -> int:
-    """Draw the token of output position `index` from float32 [vocabulary]."""
-    if params.temperature == 0.0:
+    """Draw the token of output position `index` from float32 [vocabulary].
+
+    Where the largest is not finite, it is taken whatever the parameters.
+    """
+    if params.temperature == 0.0 or not math.isfinite(logits.max()):
         return int(np.argmax(logits))
     scores = logits.astype(np.float64) / params.temperature
     kept = _kept(scores, params)

@@ -52,6 +52,7 @@ class ApiReason(HttpReason):
     UNSUPPORTED_PARAMETER = (400, INVALID, "leave the parameter out")
     BAD_ADAPTER = (400, INVALID, "the adapter cannot be served with this base model")
     BODY_TOO_LARGE = (413, INVALID, "shorten the request")
+    BODY_TOO_SLOW = (408, INVALID, "send the request faster")
     BAD_KEY = (401, AUTHENTICATION, "send a key that is known here: Authorization: Bearer KEY")
     NOT_ADMIN = (403, PERMISSION, "only a key with the flag admin may do this")
     NOT_LOCAL = (403, PERMISSION, "without keys, only programs of this machine are served")

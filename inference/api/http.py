@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from typing import Any, Protocol
 
+import trio
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
@@ -25,6 +26,8 @@ from inference.log import Log
 from runtime.primitives.errors import Refusal
 
 _LOG = Log("http")
+BODY_SECONDS, BODY_PACE = 20.0, 1 << 20
+"""How long a body may take: so many seconds, and one more for so many bytes of its limit."""
 Handler = Callable[[Request], Awaitable[Response]]
 Served = tuple[str, str, Handler]
 """Method, path and handler."""
@@ -206,16 +209,20 @@ def _guarded(handler: Handler, refusal_seen: Callable[[Refusal], object] | None)
 
 
 async def body_of(request: Request, most: int = MAX_BODY) -> bytes:
-    """Read a body within its limit, whatever its headers claim."""
+    """Read a body within its limit, whatever its headers claim, and within a time."""
     parts: list[bytes] = []
     size = 0
     try:
-        async with aclosing(request.stream()) as stream:
-            async for part in stream:
-                size += len(part)
-                if size > most:
-                    raise ApiRefused(ApiReason.BODY_TOO_LARGE, f"a body has at most {most} bytes")
-                parts.append(part)
+        with trio.fail_after(BODY_SECONDS + most / BODY_PACE):
+            async with aclosing(request.stream()) as stream:
+                async for part in stream:
+                    size += len(part)
+                    if size > most:
+                        text = f"a body has at most {most} bytes"
+                        raise ApiRefused(ApiReason.BODY_TOO_LARGE, text)
+                    parts.append(part)
     except ClientDisconnect:
         raise ApiRefused(ApiReason.BAD_JSON, "the body ends before its time") from None
+    except trio.TooSlowError:
+        raise ApiRefused(ApiReason.BODY_TOO_SLOW) from None
     return b"".join(parts)

@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import trio
-from hypercorn.config import Config
+from hypercorn.config import Config, Sockets
 from hypercorn.trio import serve
 from starlette.applications import Starlette
 
 GRACEFUL_SECONDS = 3.0
+STALLED_SECONDS = 30.0
+"""A connection whose client takes nothing of what waits for it for so long is given up."""
+
+
+class _Config(Config):
+    """Gives up clients that stop reading; a write that waits for one cannot be cancelled."""
+
+    def create_sockets(self) -> Sockets:
+        """Open the listening sockets; accepted ones inherit their options."""
+        sockets = super().create_sockets()
+        option = getattr(socket, "TCP_USER_TIMEOUT", None)  # Linux (RFC 5482)
+        for listener in (*sockets.secure_sockets, *sockets.insecure_sockets):
+            if option is not None and listener.family in (socket.AF_INET, socket.AF_INET6):
+                listener.setsockopt(socket.IPPROTO_TCP, option, round(1000 * STALLED_SECONDS))
+        return sockets
 
 
 async def listen(
@@ -24,7 +40,7 @@ async def listen(
 
     `closed` is set when the last connection is closed.
     """
-    config = Config()
+    config = _Config()
     config.bind = [bind]
     config.accesslog = config.errorlog = None
     config.graceful_timeout = GRACEFUL_SECONDS

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import tempfile
 from collections.abc import Sequence
@@ -139,7 +138,7 @@ class Loader:
         """Read what PEFT keeps in two files."""
         try:
             data = base64.b64decode(tensors, validate=True)
-        except binascii.Error as error:
+        except ValueError as error:
             raise ApiRefused(
                 ApiReason.BAD_PARAMETER, f"lora_tensors: {error}", "lora_tensors"
             ) from None

@@ -46,6 +46,9 @@ def run_serve(arguments: argparse.Namespace) -> int:
             f"loopback address instead of {arguments.host}\n"
         )
         return 1
+    if not 0 <= arguments.port < 2**16:
+        sys.stderr.write(f"openledger: --port {arguments.port} is not in 0…65535\n")
+        return 1
     return exit_status(partial(_start, arguments))
 
 

@@ -71,6 +71,7 @@ BAD_LOADS: list[tuple[dict[str, Any], int, str, str | None]] = [
     ({"lora_hash": "0x" + "11" * 32}, 404, "not_stored", "model"),
     ({"lora_config": {"peft_type": "LORA"}}, 400, "bad_adapter", "lora_config"),
     ({"lora_config": {}, "lora_tensors": "?"}, 400, "bad_parameter", "lora_tensors"),
+    ({"lora_config": {}, "lora_tensors": "é"}, 400, "bad_parameter", "lora_tensors"),
     ({"lora_name": "", "lora_path": "red"}, 400, "bad_parameter", "lora_name"),
     ({"lora_name": "/etc", "lora_path": "red"}, 400, "bad_parameter", "lora_name"),
     ({"lora_name": "tiny", "lora_path": "red"}, 409, "model_exists", "lora_name"),
