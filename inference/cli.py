@@ -213,6 +213,12 @@ def _add_device(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--device", default="cpu", metavar="cpu|cuda[:N]", help="what computes: a GPU in bfloat16"
     )
+    parser.add_argument(
+        "--memory",
+        type=_positive,
+        metavar="MIB",
+        help="of the processor, for cache and adapters together (256 pages of at most 2)",
+    )
 
 
 def _embedded_base() -> Path | None:

@@ -82,6 +82,13 @@ def limits_on(device: str) -> Limits:
     return Limits() if device == PROCESSOR else Limits(running=56, guests=8, rows=512)
 
 
+def pages_of(backbone: Backbone, mebibytes: int | None) -> int:
+    """Count the pages of the processor's memory for cache and adapters; None: the usual number."""
+    if mebibytes is None:
+        return Limits().pages
+    return max(1, (mebibytes << 20) // shape_of_cache(backbone.config).page_bytes)
+
+
 def weights_on(device: str) -> torch.dtype:
     """Return the type that a base model is loaded in where nothing but a device needs it."""
     return torch.float32 if device == PROCESSOR else torch.bfloat16

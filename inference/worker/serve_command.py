@@ -27,7 +27,7 @@ from inference.api.server import Server, ServerConfig, running
 from inference.backbone.model import Backbone
 from inference.log import Log, set_up
 from inference.request import Limits
-from inference.worker.devices import Device, build_of, limits_on, weights_on
+from inference.worker.devices import Device, build_of, limits_on, pages_of, weights_on
 from inference.worker.failures import exit_status
 from inference.worker.node_source import NodeSource
 from inference.worker.progress import open_meter
@@ -76,7 +76,8 @@ def _start(arguments: argparse.Namespace) -> None:
 async def _run(
     arguments: argparse.Namespace, backbone: Backbone, store: AdapterStore, authority: Authority
 ) -> None:
-    limits = _limits(arguments)
+    pages = pages_of(backbone, arguments.memory)
+    limits = replace(_limits(arguments), pages=pages)
     device = Device(arguments.device, backbone, limits.pages, arguments.threads)
     config = ServerConfig(
         bind=f"{arguments.host}:{arguments.port}",

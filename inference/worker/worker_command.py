@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import signal
+from dataclasses import replace
 from functools import partial
 
 import trio
@@ -15,7 +16,7 @@ from inference.cluster.errors import ClusterReason, ClusterRefused
 from inference.log import Log, set_up
 from inference.serving_engine import OpenEngine
 from inference.worker.chain_view import ChainError
-from inference.worker.devices import PROCESSOR, limits_on
+from inference.worker.devices import PROCESSOR, limits_on, pages_of
 from inference.worker.failures import exit_status
 from inference.worker.node_view import NodeView
 from inference.worker.private_line import NodeLine
@@ -96,7 +97,7 @@ async def _work(
         bind=f"{arguments.host}:{arguments.port}",
         capacity=arguments.capacity,
         device=arguments.device,
-        limits=limits_on(arguments.device),
+        limits=replace(limits_on(arguments.device), pages=pages_of(backbone, arguments.memory)),
         threads=arguments.threads,
         policy=SubmissionPolicy(arguments.submit_receipts, arguments.submit_blocks),
         preload=arguments.preload,
