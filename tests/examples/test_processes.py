@@ -54,7 +54,8 @@ async def test_a_stopping_process_may_finish_its_work(tmp_path: Path) -> None:
     process = Process("polite", python(code), tmp_path / "log")
     async with trio.open_nursery() as nursery:
         nursery.start_soon(process.keep_alive)
-        await started(process, 1)
+        while process.tail() != "up":
+            await trio.sleep(0.01)
         nursery.cancel_scope.cancel()
     assert process.tail() == "up\nbye"
 
