@@ -164,7 +164,7 @@ def main() -> None:
     parser.add_argument("--adapters", type=int, default=33)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--running", type=int, default=16)
-    parser.add_argument("--rows", type=int, default=256, help="prompt tokens per step")
+    parser.add_argument("--rows", type=int, default=64, help="prompt tokens per step")
     parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
     torch.set_num_threads(1)

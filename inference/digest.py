@@ -31,10 +31,6 @@ class LogitsDigest:
         self._hash = hashlib.blake2b(TAG, digest_size=32)
         self._position = 0
 
-    def update(self, logits: Logits) -> None:
-        """Add the float32 [vocabulary] from which the next output id was drawn."""
-        self.add(*sixteenths(logits))
-
     def add(self, ids: Steps, steps: Steps) -> None:
         """Add what `sixteenths` says of the next output position."""
         entry = np.empty((len(ids), 2), dtype="<i4")

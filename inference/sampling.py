@@ -123,14 +123,6 @@ def gumbel(seed: int, index: int, size: int) -> NDArray[np.float64]:
     return noise
 
 
-def log_probabilities(logits: Logits) -> NDArray[np.float64]:
-    """Compute natural log probabilities at temperature 1."""
-    wide = logits.astype(np.float64)
-    shifted = wide - wide.max()
-    result: NDArray[np.float64] = shifted - math.log(float(np.exp(shifted).sum()))
-    return result
-
-
 @functools.lru_cache(maxsize=1024)
 def philox_key(seed: int) -> int:
     """Make the 128-bit Philox key of a seed."""

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-import hashlib
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -35,13 +33,6 @@ class DeviceIdentity:
     dtype: str
     kernels: str
     products: str
-
-    @property
-    def content_hash(self) -> bytes:
-        """Return the blake2b-256 of the fields as sorted JSON."""
-        return hashlib.blake2b(
-            json.dumps(asdict(self), sort_keys=True).encode(), digest_size=32
-        ).digest()
 
 
 def identify(device: torch.device, dtype: torch.dtype, products: bytes) -> DeviceIdentity:

@@ -1,6 +1,6 @@
 // Small device functions that every kernel here uses: bf16 words, 16-byte loads, warp reductions,
-// the tensor core product. Inline PTX stands in this file only; under OPENLEDGER_HOST each
-// function has a body in plain C++, so that the same kernels run on a CPU. No CUDA header is
+// the tensor core product. Inline PTX stands here and in matrix_loads.cuh only; under
+// OPENLEDGER_HOST each function has a body in plain C++, so that the same kernels run on a CPU. No CUDA header is
 // included: the sources compile with nvcc and with NVRTC alone.
 #pragma once
 

@@ -46,7 +46,7 @@ class Device:
 
     @property
     def bounds(self) -> Bounds:
-        """How far what is computed here may be from a like machine's float32."""
+        """How far honest answers of this numeric class may be from a repetition elsewhere."""
         return FP32 if self._weights is None else BF16
 
     def executor(self) -> Executor:

@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference.digest import LogitsDigest
+from inference.cpu_executor import HeldRows
+from inference.digest import LogitsDigest, sixteenths
 from inference.sampling import (
     SamplingParams,
     SamplingReason,
     SamplingRefused,
     choose,
     gumbel,
-    log_probabilities,
     margin,
 )
 from inference.stopping import StopScanner
@@ -97,13 +97,15 @@ def test_parameters_outside_their_range_are_refused(
 
 
 def test_log_probabilities_sum_to_one() -> None:
-    assert np.exp(log_probabilities(LOGITS)).sum() == pytest.approx(1.0)
+    rows = HeldRows(LOGITS.astype(np.float32)[None], np.zeros((1, 4), np.float32))
+    logprobs = [rows.logprob(0, token) for token in range(len(LOGITS))]
+    assert np.exp(logprobs).sum() == pytest.approx(1.0)
 
 
 def digest_of(*rows: np.ndarray) -> bytes:
     digest = LogitsDigest()
     for row in rows:
-        digest.update(row.astype(np.float32))
+        digest.add(*sixteenths(row.astype(np.float32)))
     return digest.digest()
 
 
