@@ -25,7 +25,7 @@ dev: setup             ## leave a development chain running for wallets and expl
 	$(BIN)/openledger dev
 
 test: setup            ## every test that needs no GPU
-	$(PYTEST) -m 'not gpu' --numprocesses 4 --dist loadfile
+	$(PYTEST) -m 'not gpu' --numprocesses 4 --dist loadfile --no-loadscope-reorder
 
 check: setup           ## formatting, lint, types, walls
 	$(BIN)/ruff format --check .
@@ -49,6 +49,7 @@ bench: setup           ## every figure of docs/measurements, with floors and pee
 
 gpu: setup             ## GPU tests first, then GPU benchmarks; needs an NVIDIA GPU
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[gpu]'
+	$(BIN)/python -c "import torch; assert torch.cuda.is_available(), 'no CUDA device, or a torch without CUDA'"
 	$(PYTEST) -m gpu
 	sh scripts/sanitize_kernels.sh $(BIN)/python
 	$(BIN)/python -m benches gpu --write

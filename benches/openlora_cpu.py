@@ -3,9 +3,10 @@
     python -m benches.openlora_cpu [--quick] [--wall] [--folder FOLDER] [--threads 1]
 
 S-LoRA's synthetic trace (`openlora_trace.py`) on open-nano with 1, 100, 1,000 and 5,000 adapters of
-rank 8, and 1,000 of ranks 4 to 32, all real images in a store on the disk. The device's memory
-holds 1,000 of them but not 5,000, and every adapter has been asked for once before the clock
-starts: so what is measured with 5,000 are loads, evictions and prefetching in their steady state.
+rank 8, and 1,000 of ranks 4 to 32, all real images in a store on the disk. The memory holds all of
+them, as S-LoRA's main memory does, but for a row with room for fewer than 5,000. Every adapter has
+been asked for once before the clock starts: so what is measured in that row are loads, evictions
+and prefetching in their steady state.
 
 - load: requests come at `--loads` times the rate at which those for one adapter are answered if
   all come at once;
@@ -24,6 +25,7 @@ the machine hardly counts then. Answers to equal requests have to be equal in al
 from __future__ import annotations
 
 import argparse
+import gc
 import shutil
 import tempfile
 import time
@@ -43,6 +45,7 @@ from benches.openlora_serve import Outcome, touch
 from benches.openlora_table import show
 from benches.openlora_trace import SEED, round_robin
 from genesis.base_model import OPEN_NANO
+from inference import serving_process
 from inference.adapters.store import AdapterStore
 from inference.backbone.model import Backbone
 from inference.engine import Engine
@@ -69,11 +72,12 @@ async def never_packed(world: World, rate: float) -> list[Outcome]:
     for repetition in range(world.plan.repetitions):
         asks = world.trace(len(world.hashes), rate, world.plan.seconds, repetition)
         folder = world.folder / "never-packed"
+        shutil.rmtree(folder, ignore_errors=True)
         store = AdapterStore(folder, world.backbone)
         for index in {ask.adapter for ask in asks}:
             name = f"{world.hashes[index].hex()}.safetensors"
             (folder / name).symlink_to(world.folder / "store" / name)
-        async with world.engine(store, world.plan.room) as engine:
+        async with world.engine(store, world.plan.scarce) as engine:
             row = Row("never packed", engine, world.hashes)
             await touch(engine, [world.hashes[asks[0].adapter]])
             outcomes.append(await world.serve(row, asks))
@@ -142,14 +146,21 @@ async def measure(world: World) -> None:
     async with AsyncExitStack() as stack:
         rows = []
         for count in plan.counts:
-            engine = await stack.enter_async_context(world.engine(world.store, plan.room))
+            engine = await stack.enter_async_context(world.engine(world.store, count))
             rows.append(Row(f"{count:,}", engine, world.hashes[:count]))
-        engine = await stack.enter_async_context(world.engine(world.mixed_store, plan.room))
+        engine = await stack.enter_async_context(world.engine(world.store, plan.scarce))
+        rows.append(Row(f"{max(plan.counts):,} scarce", engine, world.hashes))
+        room = plan.mixed * max(MIXED) // RANK[0]
+        engine = await stack.enter_async_context(world.engine(world.mixed_store, room))
         rows.append(Row(f"{plan.mixed:,} mixed", engine, world.mixed))
         started = time.perf_counter()
         for row in reversed(rows):
             await touch(row.engine, row.hashes)
-        describe(world, rows, time.perf_counter() - started)
+        warming = time.perf_counter() - started
+        pauses = [collection()]
+        serving_process.settle()
+        pauses.append(collection())
+        describe(world, rows, warming, pauses)
         capacity = await burst_rate(world, rows[0])
         rate = plan.loads[-1] * capacity
         for row in rows:
@@ -163,7 +174,7 @@ async def measure(world: World) -> None:
         show(f"overload: {2 * capacity:.1f} requests/s", results, rows[0].name)
         if plan.peers:
             await peers(world, rate, rows[1].engine)
-        await in_turn(world, rate, rows[-2].engine)
+        await in_turn(world, rate, rows[-3].engine)
     facts = world.facts
     print(
         f"\n{facts.answers} answers of {facts.tokens} tokens, all complete; {facts.compared} "
@@ -171,7 +182,14 @@ async def measure(world: World) -> None:
     )
 
 
-def describe(world: World, rows: Sequence[Row], warming: float) -> None:
+def collection() -> float:
+    """Return the milliseconds that a full run of the collector of cycles takes."""
+    started = time.process_time()
+    gc.collect()
+    return 1e3 * (time.process_time() - started)
+
+
+def describe(world: World, rows: Sequence[Row], warming: float, pauses: Sequence[float]) -> None:
     """Print what is measured."""
     plan = world.plan
     size = sum(path.stat().st_size for path in world.folder.rglob("*") if path.is_file())
@@ -182,7 +200,10 @@ def describe(world: World, rows: Sequence[Row], warming: float) -> None:
         f"asked once in {warming:.0f} s; {size / 1e9:.1f} GB of files with their packed forms"
     )
     held = ", ".join(f"{row.engine.figures.adapters} of {row.name}" for row in rows)
-    print(f"memory {world.memory(plan.room) >> 20} MiB; on the device: {held}")
+    largest, scarce = (world.memory(room) >> 20 for room in (max(plan.counts), plan.scarce))
+    print(f"memory of the rows at most {largest} MiB, scarce {scarce} MiB; ready: {held}")
+    before, after = pauses
+    print(f"a full collection of cycles: {before:.1f} ms, spared what is loaded {after:.1f} ms")
     clock = "on the wall" if plan.wall else "of the process's processor time"
     print(f"prompts and answers of 8 to 127 tokens; times in ms, by the clock {clock}")
 

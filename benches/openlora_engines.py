@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -20,9 +21,6 @@ from inference.cpu_executor import PACKING, CpuExecutor
 from inference.engine import Engine, open_engine
 from inference.request import Limits
 
-MEMORY = 1 << 30
-"""Bytes for the cache and the adapters; the host tier has as many by default."""
-
 RANK, MIXED = (8,), (4, 8, 16, 32)
 
 
@@ -32,7 +30,8 @@ class Plan:
 
     Attributes:
         counts: numbers of adapters of one rank; `mixed` adapters have unlike ranks.
-        room: adapters that fit beside the cache; None for as many as fit into MEMORY.
+        scarce: adapters that fit beside the cache in a row of its own, with as many as the largest
+            of `counts`; in the other rows all do.
         tight: the same for adapters in turn, `in_turn` of them with so many `turns` requests.
         wall: time is the wall's, not the processor's.
         burst: requests that come at once, to find the rate of one adapter.
@@ -42,7 +41,7 @@ class Plan:
 
     counts: tuple[int, ...] = (1, 100, 1000, 5000)
     mixed: int = 1000
-    room: int | None = None
+    scarce: int = 2300
     in_turn: tuple[int, ...] = (8, 16, 32, 64, 128, 256, 512, 1024)
     tight: int = 64
     turns: int = 48
@@ -52,7 +51,7 @@ class Plan:
     overload: float = 5.0
     peers: int = 60
     peer_adapters: int = 100
-    running: int = 16
+    running: int = Limits().running
     threads: int = 1
     loads: tuple[float, ...] = (0.3, 0.6)
     wall: bool = False
@@ -61,7 +60,7 @@ class Plan:
 QUICK = Plan(
     counts=(1, 20),
     mixed=8,
-    room=6,
+    scarce=6,
     in_turn=(4, 8),
     tight=4,
     turns=8,
@@ -130,18 +129,16 @@ class World:
         self.mixed = fill_store(self.mixed_store, folder / "mixed.txt", backbone, MIXED, plan.mixed)
         self.filling = time.perf_counter() - started
 
-    def memory(self, room: int | None) -> int:
+    def memory(self, room: int) -> int:
         """Bytes in which so many adapters fit beside all running sequences and kept prefixes."""
-        if room is None:
-            return MEMORY
         positions = min(256, self.backbone.config.max_position_embeddings)
         pages = self.plan.running * -(-positions // self.page.positions)
         # A quarter of the memory may be prefixes that are kept.
         return (room * self.image + pages * self.page.page_bytes) * 4 // 3
 
     @asynccontextmanager
-    async def engine(self, store: AdapterStore, room: int | None) -> AsyncIterator[Engine]:
-        """Run an engine with room for so many adapters, None for MEMORY."""
+    async def engine(self, store: AdapterStore, room: int) -> AsyncIterator[Engine]:
+        """Run an engine with room for so many adapters of `image` bytes."""
         plan = self.plan
         limits = Limits(running=plan.running, waiting=10**6, waiting_per_tenant=10**6)
         pages = self.memory(room) // self.page.page_bytes
@@ -150,7 +147,8 @@ class World:
             yield engine
 
     async def serve(self, row: Row, asks: Sequence[Ask]) -> Outcome:
-        """Run a trace and look at its answers."""
+        """Run a trace and look at its answers; tells on stderr what is under way."""
+        print(f"{row.name}: {len(asks)} requests", file=sys.stderr, flush=True)
         clock = WallClock if self.plan.wall else ProcessorClock
         return self.facts.take(row, await serve(row.engine, row.hashes, asks, clock))
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import random
+import sys
 from collections.abc import Iterator
 
 import torch
 
-from benches.openlora_gpu_peers import SLOW_TO_MAKE, installed_peers
+from benches.openlora_gpu_peers import SLOW_TO_MAKE, Peer, installed_peers
 from benches.openlora_gpu_shapes import POPULARITIES, group_sizes, timed
 from benches.openlora_gpu_sites import Case, Site
 from benches.openlora_gpu_world import Bench
@@ -33,7 +34,7 @@ def kernels_table(bench: Bench) -> Iterator[str]:
         ours = timed(lambda s=site: s.kernels(kernels), bench.device, repeats, flush)  # type: ignore[misc]
         few = max(2, repeats // 4)
         others = [
-            timed(peer(site), bench.device, few, flush).median
+            _of_peer(name, peer, site, few, flush)
             if name != SLOW_TO_MAKE or max(case.ranks) == 16
             else math.nan
             for name, peer in peers.items()
@@ -42,6 +43,15 @@ def kernels_table(bench: Bench) -> Iterator[str]:
         cells = [floor, ours.median, ours.p99, floor / ours.median, *others]
         texts = [f"{cell:.0%}" if at == 3 else f"{cell * 1e6:.1f}" for at, cell in enumerate(cells)]
         yield f"| {label} | " + " | ".join(texts) + " |"
+
+
+def _of_peer(name: str, peer: Peer, site: Site, repeats: int, flush: torch.Tensor) -> float:
+    """Return its seconds; NaN, and why, where another project's code does not run here."""
+    try:
+        return timed(peer(site), flush.device, repeats, flush).median
+    except Exception as error:
+        print(f"{name}: {type(error).__name__}: {error}", file=sys.stderr)
+        return math.nan
 
 
 def replay_table(bench: Bench) -> Iterator[str]:

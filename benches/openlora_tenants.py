@@ -4,8 +4,9 @@
 
 `openledger serve` runs in a process of its own with adapters of its tenants. One tenant asks now
 and then and measures the time to the first token, per round: alone, then beside another tenant
-that keeps `--flood` long streams open at all times, each with one of many adapters. Rounds
-alternate, so that what the machine does otherwise hits both alike.
+that keeps `--flood` long streams open at all times, each with one of many adapters, from a process
+of its own (`openlora_flood.py`). Rounds alternate, so that what the machine does otherwise hits
+both alike.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,18 +30,21 @@ import torch
 import trio
 
 from benches.blocks import processor
+from benches.openlora_flood import PROMPT, TOKENS
 from genesis.base_model import OPEN_NANO
 from inference.adapters.adapter import make_adapter, tensor_name
 from inference.adapters.peft import save_peft
 from inference.adapters.spec import LoraSpec
 from inference.backbone.model import Backbone
 from inference.backbone.sites import MODULES, site_shape
+from inference.request import Limits
 
 KEYS = {"flood": "sk-of-the-flood", "guest": "sk-of-the-guest"}
-PROMPT = "The scheduler of the kernel decides which of the threads runs next, and "
-GUEST_TOKENS, FLOOD_TOKENS = 16, 128
+GUEST_TOKENS = 16
 RANK = 16
 GOAL = 1.5
+SETTLING = 1.0
+"""Seconds until the flood's first prompts are computed."""
 
 
 @dataclass
@@ -115,11 +119,40 @@ async def stream(
     return first, time.perf_counter() - started
 
 
-async def measure(url: str, adapters: int, arguments: argparse.Namespace) -> tuple[Seen, Seen, int]:
+@asynccontextmanager
+async def flooding(url: str, arguments: argparse.Namespace, seed: int) -> AsyncIterator[list[str]]:
+    """Flood the server from another process; yields a line for each answer it has got."""
+    command = [sys.executable, "-m", "benches.openlora_flood", "--port", url.rpartition(":")[2]]
+    command += ["--streams", str(arguments.flood), "--adapters", str(arguments.adapters)]
+    command += ["--seed", str(seed)]
+    answers: list[str] = []
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
+        assert process.stdin is not None
+        process.stdin.write(KEYS["flood"] + "\n")
+        process.stdin.close()
+        try:
+            yield answers
+        finally:
+            process.terminate()
+            assert process.stdout is not None
+            answers.extend(process.stdout)
+
+
+async def until_full(client: httpx.AsyncClient, running: int) -> None:
+    """Wait until others wait for a place."""
+    while True:
+        health = (await client.get("/health")).json()
+        if health["running"] >= running and health["waiting"]:
+            break
+        await trio.sleep(0.05)
+    await trio.sleep(SETTLING)
+
+
+async def measure(url: str, arguments: argparse.Namespace) -> tuple[Seen, Seen, int]:
     """Alternate quiet and flooded rounds; returns both, and the flood's answers."""
     quiet, flooded, served = Seen(), Seen(), 0
-    limits = httpx.Limits(max_connections=None)
-    async with httpx.AsyncClient(base_url=url, timeout=600, limits=limits) as client:
+    async with httpx.AsyncClient(base_url=url, timeout=600) as client:
 
         async def guest(seen: Seen, seed: int) -> None:
             for number in range(arguments.asks):
@@ -127,24 +160,14 @@ async def measure(url: str, adapters: int, arguments: argparse.Namespace) -> tup
                 seen.first.append(first)
                 seen.whole.append(whole)
 
-        async def flood(place: int, seed: int) -> None:
-            nonlocal served
-            while True:
-                model = f"a{1 + (place + seed) % (adapters - 1)}"
-                await stream(client, "flood", model, FLOOD_TOKENS, seed)
-                served += 1
-                seed += arguments.flood
-
         await guest(Seen(), 1)  # warm
         for round_ in range(arguments.rounds):
             await guest(quiet, 1000 * round_)
-            async with trio.open_nursery() as nursery:
-                for place in range(arguments.flood):
-                    nursery.start_soon(flood, place, 50_000 + place)
-                await trio.sleep(1.0)
+            async with flooding(url, arguments, 50_000 * (1 + round_)) as answers:
+                await until_full(client, arguments.running)
                 await guest(flooded, 1000 * round_ + 500)
-                nursery.cancel_scope.cancel()
-            while client.is_closed is False and (await client.get("/health")).json()["running"]:
+            served += len(answers)
+            while (await client.get("/health")).json()["running"]:
                 await trio.sleep(0.05)
     return quiet, flooded, served
 
@@ -163,19 +186,19 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--adapters", type=int, default=33)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--running", type=int, default=16)
-    parser.add_argument("--rows", type=int, default=64, help="prompt tokens per step")
+    parser.add_argument("--running", type=int, default=Limits().running)
+    parser.add_argument("--rows", type=int, default=Limits().rows, help="prompt tokens per step")
     parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory(prefix="openlora-tenants-") as name:
         folder = Path(name)
         with server(folder, arguments) as url:
-            quiet, flooded, served = trio.run(measure, url, arguments.adapters, arguments)
+            quiet, flooded, served = trio.run(measure, url, arguments)
     print(f"open-nano on {processor()}, {arguments.device}, {arguments.threads} threads")
     print(f"at most {arguments.running} answers at once, {arguments.rows} prompt tokens per step")
     print(f"guest: {GUEST_TOKENS} tokens, one request at a time; flood: {arguments.flood} streams")
-    print(f"of {FLOOD_TOKENS} tokens, {served} answered")
+    print(f"of {TOKENS} tokens, {served} answered")
     print(f"{'milliseconds':<34} {'p50':>9} {'p90':>9} {'p99':>9}")
     print(line("first token, alone", quiet.first))
     print(line("first token, beside the flood", flooded.first))

@@ -19,6 +19,10 @@ from benches.rpc_socket import RpcSocket, request
 Receipts = dict[Any, "array[float]"]
 """Unix seconds at which clients heard of a block, by its number or hash."""
 _READ_EVERY = 2.0
+_PATIENCE = 60.0
+"""Seconds that clients have to subscribe, and to hear of what is final already."""
+_FEEDS = 3
+"""Subscriptions of a client."""
 _READS = ("state_getRuntimeVersion", "chain_getBlock", "system_health", "state_getStorage")
 
 
@@ -44,6 +48,12 @@ class Heard:
     """Seconds that each read took."""
     failures: list[str] = field(default_factory=list)
 
+    def by_all(self, clients: int, number: int, block_hash: str) -> bool:
+        """Tell whether all clients heard that a block is final, and one half as followers."""
+        followed = len(self.followed[block_hash]) if block_hash in self.followed else 0
+        final = len(self.final[number]) if number in self.final else 0
+        return final >= clients and followed >= (clients + 1) // 2
+
 
 @dataclass(frozen=True, slots=True)
 class Load:
@@ -58,7 +68,11 @@ class Load:
 
 
 def serve(load: Load, orders: Connection) -> None:
-    """Connect, say `connected`, wait for an order, subscribe, say so, wait, return `Heard`."""
+    """Connect, say `connected`, wait for an order, subscribe, say so, wait, return `Heard`.
+
+    The last order names a final block, number and hash: it is waited for until all have heard of
+    it, however long they had no time to listen.
+    """
     trio.run(_serve, load, orders)
 
 
@@ -71,13 +85,20 @@ async def _serve(load: Load, orders: Connection) -> None:
         orders.send("connected")
         await trio.to_thread.run_sync(orders.recv)
         idle.cancel_scope.cancel()
+    clients = [_Client(socket, number, load, heard) for number, socket in enumerate(sockets)]
     async with trio.open_nursery() as nursery:
-        for number, socket in enumerate(sockets):
-            nursery.start_soon(_guarded, _Client(socket, number, load, heard).run, heard)
+        for client in clients:
+            nursery.start_soon(_guarded, client.run, heard)
         if load.transfers:
             nursery.start_soon(_guarded, partial(_submit, load), heard)
+        with trio.move_on_after(_PATIENCE):
+            for client in clients:
+                await client.subscribed.wait()
         orders.send("subscribed")
-        await trio.to_thread.run_sync(orders.recv)
+        last = await trio.to_thread.run_sync(orders.recv)
+        with trio.move_on_after(_PATIENCE):
+            while not heard.by_all(load.clients, *last):
+                await trio.sleep(0.05)
         nursery.cancel_scope.cancel()
     orders.send(heard)
 
@@ -114,6 +135,7 @@ class _Client:
         self._asked: dict[int, Any] = {}
         self._follow = ""
         self._pinned: list[str] = []
+        self.subscribed = trio.Event()
 
     async def run(self) -> None:
         """Subscribe and listen."""
@@ -137,6 +159,8 @@ class _Client:
             if "error" in answer:
                 raise RuntimeError(f"{method}: {answer['error']}")
             self._handlers[answer["result"]] = handler
+            if len(self._handlers) == _FEEDS:
+                self.subscribed.set()
             if handler == self._followed:
                 self._follow = answer["result"]
 

@@ -94,10 +94,10 @@ class Clients:
         """Wait for a word of each process."""
         return [pipe.recv() for pipe in self._pipes]
 
-    def order(self) -> list[object]:
+    def order(self, word: object = "go on") -> list[object]:
         """Have all go on, and wait for their next word."""
         for pipe in self._pipes:
-            pipe.send("go on")
+            pipe.send(word)
         return self.answers()
 
     def close(self) -> None:
@@ -108,9 +108,17 @@ class Clients:
 
 
 def measure(
-    clients: int, seconds: float, processes: int, folder: Path, settle: float = SETTLE_SECONDS
+    clients: int,
+    seconds: float,
+    processes: int,
+    folder: Path,
+    settle: float = SETTLE_SECONDS,
+    blocks: int = 0,
 ) -> Run:
-    """Run a node and the clients; settle: seconds of rest before memory is looked at."""
+    """Run a node and the clients for some seconds, and until so many blocks became final.
+
+    settle: seconds of rest before memory is looked at.
+    """
     pairs = senders(SENDERS)
     spec = spec_with(1, pairs, block_interval_ms=INTERVAL_MS)
     rounds = int(seconds * TRANSFERS_PER_SECOND / SENDERS) + 1
@@ -142,8 +150,11 @@ def measure(
             crowd.order()
             time.sleep(settle)
             run.rss["subscribed"] = sample(node).rss
-            _watch(run, node, seconds)
-            run.heard = [heard for heard in crowd.order() if isinstance(heard, Heard)]
+            _watch(run, node, seconds, blocks)
+            number = node.final()
+            (block_hash,) = _numbers(port, number, number)
+            told = crowd.order((number, block_hash))
+            run.heard = [heard for heard in told if isinstance(heard, Heard)]
             run.numbers = _numbers(port, node.final())
         time.sleep(1.0)
         run.executed, run.final = node.executed(), node.times()
@@ -152,10 +163,10 @@ def measure(
     return run
 
 
-def _numbers(port: int, last: int) -> dict[str, int]:
+def _numbers(port: int, last: int, first: int = 0) -> dict[str, int]:
     calls = [
         {"jsonrpc": "2.0", "id": number, "method": "chain_getBlockHash", "params": [number]}
-        for number in range(last + 1)
+        for number in range(first, last + 1)
     ]
     found: dict[str, int] = {}
     for start in range(0, len(calls), 500):
@@ -179,12 +190,12 @@ def sample(node: Node) -> Sample:
     )
 
 
-def _watch(run: Run, node: Node, seconds: float) -> None:
-    before = _lags(node)
+def _watch(run: Run, node: Node, seconds: float, blocks: int) -> None:
+    before, first = _lags(node), node.final()
     run.began = time.time()
-    while (left := run.began + seconds - time.time()) > 0:
+    while (left := run.began + seconds - time.time()) > 0 or node.final() < first + blocks:
         run.samples.append(sample(node))
-        time.sleep(min(left, SAMPLE_SECONDS))
+        time.sleep(min(max(left, 0.1), SAMPLE_SECONDS))
     run.ended = time.time()
     run.samples.append(sample(node))
     run.lag = {bound: count - before.get(bound, 0) for bound, count in _lags(node).items()}

@@ -55,7 +55,7 @@ def _add_serve(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--running",
         type=_positive,
         metavar="N",
-        help="answers computed at once (16; 56 on a GPU)",
+        help="answers computed at once (24; 56 on a GPU)",
     )
     parser.add_argument(
         "--guests",
@@ -80,6 +80,7 @@ def _add_serve(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="of them, those of one key's name (64)",
     )
     parser.add_argument("--log", choices=("error", "warn", "info", "debug"), default="info")
+    _add_replicas(parser)
     parser.set_defaults(run=_serve)
 
 
@@ -137,10 +138,7 @@ def _add_worker(subparsers: argparse._SubParsersAction[argparse.ArgumentParser])
         help="submit when the oldest receipt is N blocks old",
     )
     parser.add_argument("--log", choices=("error", "warn", "info", "debug"), default="info")
-    _add_ray(parser, "replicas of the engine")
-    parser.add_argument(
-        "--replicas", type=_positive, default=1, metavar="N", help="with --ray: engines (1)"
-    )
+    _add_replicas(parser)
     parser.set_defaults(run=_worker)
 
 
@@ -183,6 +181,13 @@ def _add_train(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.set_defaults(run=_train)
 
 
+def _add_replicas(parser: argparse.ArgumentParser) -> None:
+    _add_ray(parser, "replicas of the engine")
+    parser.add_argument(
+        "--replicas", type=_positive, default=1, metavar="N", help="with --ray: engines (1)"
+    )
+
+
 def _add_ray(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument(
         "--ray",
@@ -217,7 +222,15 @@ def _add_device(parser: argparse.ArgumentParser) -> None:
         "--memory",
         type=_positive,
         metavar="MIB",
-        help="of the processor, for cache and adapters together (256 pages of at most 2)",
+        help="of this machine's memory: for cache and adapters (768 pages of at most 2); "
+        "with a GPU, for adapters that wait (an eighth of it)",
+    )
+    parser.add_argument(
+        "--disk",
+        type=_positive,
+        metavar="MIB",
+        help="of the disk, for adapters; those that can be had again leave, the least used first "
+        "(no limit)",
     )
 
 

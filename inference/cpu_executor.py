@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,9 +17,12 @@ from inference.backbone.batch import shape_of_cache
 from inference.backbone.incremental import IncrementalPass
 from inference.backbone.model import Backbone
 from inference.digest import Steps, sixteenths
-from inference.executor import Draw, Piece
+from inference.executor import Draw, Piece, finish
 from inference.fingerprint import Hidden
 from inference.sampling import Logits, choose
+
+ON_THE_WAY = 64 << 20
+"""Bytes of images between disk and memory; what waits longer lies better in the memory itself."""
 
 PACKING = Packing(dtype=torch.float32, tile=None, name="cpu-float32")
 
@@ -103,6 +106,7 @@ class CpuExecutor:
         self.pages = pages
         self.memory = torch.zeros(pages * self.shape.page_bytes, dtype=torch.uint8)
         self._threads = threads
+        use_threads(threads)
         self._pass = IncrementalPass(backbone.decoder, self.memory)
 
     @property
@@ -115,9 +119,17 @@ class CpuExecutor:
         """How images are laid out here."""
         return PACKING
 
+    @property
+    def host_bytes(self) -> int:
+        """Of memory, for images on their way into it."""
+        return ON_THE_WAY
+
     def host_buffer(self, size: int) -> Tensor:
         """Allocate uint8 [size] in ordinary memory."""
         return plain_buffer(size)
+
+    def close(self) -> None:
+        """Leave the memory to its last user."""
 
     def upload(self, image: PackedImage, extent: Extent) -> Uploaded:
         """Copy an image into an extent."""
@@ -132,8 +144,12 @@ class CpuExecutor:
 
     def step(self, pieces: Sequence[Piece]) -> HeldRows:
         """Compute the pieces and extend the cache."""
+        return finish(self.parts(pieces))
+
+    def parts(self, pieces: Sequence[Piece]) -> Generator[None, None, HeldRows]:
+        """Do the same, yielding behind every layer."""
         use_threads(self._threads)
-        logits, hidden = self._pass.step(pieces)
+        logits, hidden = yield from self._pass.parts(pieces)
         return HeldRows(logits.numpy(), hidden.numpy())
 
 

@@ -133,6 +133,7 @@ class Engine:
             limits,
             weights=weights,
             changed=lambda: _soon(token, self._awaken),
+            hurry=lambda: bool(self._arrived),
         )
         self._streams: dict[int, tuple[TokenStream, _Mailbox]] = {}
         self._arrived: list[_Arrival] = []
@@ -140,6 +141,10 @@ class Engine:
         self._cancelled: list[int] = []
         self._next = 0
         self._closed = False
+
+    @property
+    def elsewhere(self) -> None:
+        """It computes here."""
 
     @property
     def load(self) -> tuple[int, int]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from torch import Tensor
 
@@ -15,6 +15,8 @@ from inference.backbone.config import LlamaConfig
 from inference.digest import Steps
 from inference.fingerprint import Hidden
 from inference.sampling import Logits, SamplingParams
+
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +116,15 @@ class Executor(Protocol):
         """Takes adapter images into the same memory."""
         ...
 
+    @property
+    def host_bytes(self) -> int:
+        """Of the host's memory, for adapters that wait there."""
+        ...
+
+    def close(self) -> None:
+        """Give the memory back; afterwards only the numbers above are told."""
+        ...
+
     def host_buffer(self, size: int) -> Tensor:
         """Allocate uint8 [size] in the host's memory, from where uploads are fast; any thread."""
         ...
@@ -121,3 +132,21 @@ class Executor(Protocol):
     def step(self, pieces: Sequence[Piece]) -> Rows:
         """Compute the pieces, each of another sequence, and extend the cache."""
         ...
+
+    def parts(self, pieces: Sequence[Piece]) -> Generator[None, None, Rows]:
+        """Do the same, yielding where other sequences' steps may be computed in between.
+
+        Until the generator has returned, the pieces' pages and adapters stay where they are. Who
+        cannot interrupt a step never yields.
+        """
+        ...
+
+
+def finish(parts: Generator[None, None, R]) -> R:
+    """Compute what is left of a step."""
+    while True:
+        try:
+            next(parts)
+        except StopIteration as end:
+            rows: R = end.value
+            return rows

@@ -117,12 +117,12 @@ class Limits:
         pages: pages of memory, shared by the cache and the adapters.
     """
 
-    running: int = 16
+    running: int = 24
     guests: int = 2
     waiting: int = 256
     waiting_per_tenant: int = 64
     rows: int = 64
-    pages: int = 256
+    pages: int = 768
 
     @property
     def places(self) -> int:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass
 
 from inference.adapters.errors import AdapterRefused
 from inference.adapters.lease import Lease
@@ -28,8 +29,13 @@ from inference.request import (
 from inference.scheduler import Scheduler, Work
 from inference.sequence import Sequence
 
-HOST_BYTES = 1 << 30
-"""Memory for adapters that are loaded but not on the device."""
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """A step that has begun; one that began later has interrupted it."""
+
+    works: list[Work]
+    parts: Generator[None, None, Rows]
 
 
 class Runner:
@@ -46,8 +52,9 @@ class Runner:
         limits: Limits | None = None,
         *,
         changed: Callable[[], None] = lambda: None,
+        hurry: Callable[[], bool] = lambda: False,
         weights: Mapping[str, int] | None = None,
-        host_bytes: int = HOST_BYTES,
+        host_bytes: int | None = None,
     ) -> None:
         """Take an executor's whole memory.
 
@@ -57,8 +64,10 @@ class Runner:
             store: where adapters come from; None serves the base model only.
             limits: what is admitted at once; `pages` is the executor's affair.
             changed: called from any thread when a step is due though no request has come.
+            hurry: asked in the midst of a step whether requests have come, to interrupt it.
             weights: shares of tenants; one that is not named has 1.
-            host_bytes: memory for adapters that are loaded but not on the device.
+            host_bytes: memory for adapters that are loaded but not on the device; None for what
+                the executor says.
         """
         limits = limits or Limits()
         self._executor = executor
@@ -71,7 +80,7 @@ class Runner:
                 store,
                 self._arena,
                 executor.device,
-                host_bytes=host_bytes,
+                host_bytes=executor.host_bytes if host_bytes is None else host_bytes,
                 reclaim=lambda: self.blocks.reclaim(),
                 reclaim_spare=lambda: self.blocks.reclaim_spare(),
                 changed=changed,
@@ -84,6 +93,9 @@ class Runner:
         self._leasing = (
             None if self.pool is None else Leasing(self.pool, self.scheduler, self._ahead)
         )
+        self._hurry = hurry
+        self._steps: list[_Step] = []
+        self._cancelled: list[int] = []
         self._jobs: dict[int, Job] = {}
         self._next_id = 0
         self._admitted = 0
@@ -151,25 +163,62 @@ class Runner:
         return len(self.scheduler.running) < self._limits.places
 
     def cancel(self, number: int) -> None:
-        """End a request early; one that is done already is left alone."""
-        job = self._jobs.get(number)
-        if job is not None:
-            self._finish(job, Finish.CANCELLED)
+        """End a request early; one that is done already is left alone.
+
+        What an interrupted step computes ends with it.
+        """
+        if self._steps:
+            self._cancelled.append(number)
+        elif number in self._jobs:
+            self._finish(self._jobs[number], Finish.CANCELLED)
 
     def step(self) -> bool:
-        """Compute one batch and tell the listeners; returns whether another step is due at once."""
+        """Compute one batch, or a part of it, or first tokens in the midst of the one before.
+
+        A step is interrupted if a request or an adapter has come.
+
+        Returns:
+            whether another step is due at once.
+        """
         self._fail_those_without_adapter()
-        works = self.scheduler.schedule()
+        if self._steps:
+            works = self.scheduler.interject([step.works for step in self._steps])
+        else:
+            works = self.scheduler.schedule()
         moved = self._follow()
-        if not works:
+        if works:
+            self._begin(works)
+        elif not self._steps:
             return moved
-        self._note_admissions(works)
-        pieces = [self._piece(work) for work in works]
-        rows = self._executor.step(pieces)
-        self.scheduler.finished_step(works)
-        self._recorder.steps += 1
-        self._draw([self._jobs[work.sequence.id] for work in works if work.draws], rows)
+        self._go_on()
         return True
+
+    def _begin(self, works: list[Work]) -> None:
+        self._note_admissions(works)
+        parts = self._executor.parts([self._piece(work) for work in works])
+        self._steps.append(_Step(works, parts))
+
+    def _go_on(self) -> None:
+        """Compute the step that began last to its end, or until something has come."""
+        step = self._steps[-1]
+        while True:
+            try:
+                next(step.parts)
+            except StopIteration as end:
+                self._steps.pop()
+                self._end(step, end.value)
+                break
+            if self._hurry() or (self.pool is not None and self.pool.has_news):
+                break
+        if self.pool is not None:
+            self.pool.stand_still(bool(self._steps))
+        while self._cancelled and not self._steps:
+            self.cancel(self._cancelled.pop())
+
+    def _end(self, step: _Step, rows: Rows) -> None:
+        self.scheduler.finished_step(step.works)
+        self._recorder.steps += 1
+        self._draw([self._jobs[work.sequence.id] for work in step.works if work.draws], rows)
 
     @property
     def busy(self) -> bool:

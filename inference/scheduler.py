@@ -1,9 +1,10 @@
 """Decide what the next step computes. Integers only; knows no tensors.
 
-Each step takes one row of every sequence that decodes, then fills its prompt rows with chunks of
-prompts, shared fairly among tenants. Between two such steps may stand a short one, for the prompts
-of tenants alone who have no token yet: it hardly delays the others, and a first token comes nearly
-as soon as on an idle engine. Sequences are admitted in the order of the fair queue.
+A full step takes one row of every sequence that decodes, then fills its prompt rows with chunks of
+prompts, shared fairly among tenants. Between two of them, and in the midst of one, short steps
+compute prompts alone of those who have no token yet, strangers first: so a first token comes nearly
+as soon as on an idle engine, and the others wait for few short steps at most. Sequences are
+admitted in the order of the fair queue.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from inference.blocks import BlockManager
 from inference.fairness import FairQueue
 from inference.request import Limits
 from inference.sequence import Sequence
+
+SHORT_STEPS, MORE_FOR_STRANGERS = 4, 2
+"""Most short steps from one full step to the next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,9 @@ class Scheduler:
 
     `schedule()` returns [] if all wait for adapters or for room; then the loop waits until a
     request arrives or is cancelled or a lease changes, unless `draining` has changed just now.
+
+    While works are computed, `interject()` may choose others that are computed and finished before
+    them; what is under way is not removed meanwhile.
     """
 
     def __init__(
@@ -63,7 +70,7 @@ class Scheduler:
         self._draining: Sequence | None = None
         self._turns = 0
         self._undisturbed = 0
-        self._hurried = False
+        self._short_steps = 0
         self.blocks = blocks
         self.queue = queue
         self.preemptions = 0
@@ -94,8 +101,9 @@ class Scheduler:
 
         Nobody else is admitted meanwhile. The runner releases the adapter leases of all other
         sequences that do not run, sets their `adapter_state` to LOADING, and takes none for them
-        until this changes. Set if an adapter found no room for long, or if pages are lacking
-        although nobody else runs; may be a running sequence.
+        until this changes. Set if an adapter found no room for long, if pages are lacking although
+        nobody else runs, or if nobody runs and the first that was preempted waits for its adapter;
+        may be a running sequence.
         """
         return self._draining
 
@@ -130,15 +138,46 @@ class Scheduler:
         works = self._decode()
         self._admit()
         if not self._running and self._draining is None:
-            self._draining = longest
-        newcomers = self._newcomers() if works and not self._hurried else []
-        self._hurried = bool(newcomers)
-        return self._prefill(newcomers) if newcomers else works + self._prefill()
+            self._draining = longest or self._returning()
+        short = self._short(self._running.values()) if works else []
+        if short:
+            return short
+        self._short_steps = 0
+        return works + self._prefill(self._running.values())
 
-    def _newcomers(self) -> list[Sequence]:
-        """List the prompts of tenants who have drawn nothing yet, while others draw."""
+    def interject(self, interrupted: list[list[Work]]) -> list[Work]:
+        """Choose a short step in the midst of others; [] if there is nothing to hurry for.
+
+        Only strangers are computed in the midst of a short step, and nothing in the midst of
+        theirs. Nothing is done to the sequences of interrupted works, and their pages stay.
+
+        Args:
+            interrupted: the works of each step that has begun, the latest last.
+        """
+        self.queue.refresh()
+        self._admit()
+        latest = [work.sequence for work in interrupted[-1]]
+        short = not any(one.outputs for one in latest)
+        if short and self._strangers(latest):
+            return []
+        busy = {work.sequence.id for works in interrupted for work in works}
+        others = [one for one in self._running.values() if one.id not in busy]
+        return self._short(self._strangers(others) if short else others)
+
+    def _short(self, sequences: Iterable[Sequence]) -> list[Work]:
+        """Choose prompts of sequences without a token, of strangers alone if there are any."""
+        waiting = [one for one in sequences if not one.outputs]
+        strangers = self._strangers(waiting)
+        if self._short_steps >= SHORT_STEPS + (MORE_FOR_STRANGERS if strangers else 0):
+            return []
+        works = self._prefill(strangers or waiting)
+        self._short_steps += bool(works)
+        return works
+
+    def _strangers(self, sequences: Iterable[Sequence]) -> list[Sequence]:
+        """List the sequences of tenants none of whose running ones has a token yet."""
         served = {one.request.tenant for one in self._running.values() if one.outputs}
-        return [one for one in self._running.values() if one.request.tenant not in served]
+        return [one for one in sequences if one.request.tenant not in served]
 
     def finished_step(self, works: Iterable[Work]) -> None:
         """Note that works are computed: before their ids are appended or sequences removed.
@@ -167,6 +206,15 @@ class Scheduler:
                 ):
                     longest = sequence
         return longest
+
+    def _returning(self) -> Sequence | None:
+        """Return the first that was preempted, if it waits for its adapter.
+
+        Nobody else is admitted before it, so what others have loaded and cannot use might keep its
+        adapter from being loaded for ever.
+        """
+        first = self._preempted[0] if self._preempted else None
+        return None if first is None or first.ready else first
 
     def _settle(self, longest: Sequence | None) -> None:
         """End draining that is not needed any more; begin if an adapter waited too long."""
@@ -254,14 +302,14 @@ class Scheduler:
             sequence.cached += won
         return True
 
-    def _prefill(self, sequences: Iterable[Sequence] | None = None) -> list[Work]:
-        """Share the prompt rows among tenants; of one tenant's sequences the oldest comes first.
+    def _prefill(self, sequences: Iterable[Sequence]) -> list[Work]:
+        """Share prompt rows among tenants; of one tenant's sequences the oldest comes first.
 
         A tenant gets what it wants or an equal share of what those who want less leave over
         (max-min fairness): many long prompts of one do not delay the first token of another.
         """
         wanting: dict[str, list[Sequence]] = {}
-        for sequence in self._running.values() if sequences is None else sequences:
+        for sequence in sequences:
             if sequence.decodes:
                 continue
             won = self.blocks.attach(sequence)
@@ -273,9 +321,9 @@ class Scheduler:
         tenants = list(wanting.values())
         if len(tenants) <= left:  # else the oldest sequence might be left out
             tenants.sort(key=_missing)
-        for place, sequences in enumerate(tenants):
+        for place, own in enumerate(tenants):
             share = -(-left // (len(tenants) - place))
-            for sequence in sequences:
+            for sequence in own:
                 missing = sequence.length - sequence.computed
                 count = min(missing, share, left)
                 if count:

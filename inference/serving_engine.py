@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -47,8 +48,26 @@ class AnswerStream(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """What computes on other machines.
+
+    Attributes:
+        statement: of all that the answers' bits depend on (`worker.identity`).
+        positions: the longest request that its cache has room for.
+    """
+
+    statement: bytes
+    positions: int
+
+
 class ServingEngine(Protocol):
     """Answers requests of any mixture of adapters."""
+
+    @property
+    def elsewhere(self) -> Elsewhere | None:
+        """What other machines compute with; None where this one does."""
+        ...
 
     @property
     def load(self) -> tuple[int, int]:

@@ -18,3 +18,8 @@ settings.load_profile("suite")
 def chain() -> DevChain:
     """Return a development chain at genesis."""
     return DevChain()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes minutes, lest one core wait for it at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("longest") is None)

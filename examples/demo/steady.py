@@ -73,7 +73,10 @@ class SteadyChain(Chain):
         digest = blake2_256(data)
         while True:
             refusal = await self._offer(data)
-            place = await self._place(digest)
+            try:
+                place = await self._place(digest)
+            except GONE:  # what was refused may have been taken before
+                place, refusal = None, None
             if place is not None:
                 block_hash, index = place
                 events = await self._events(block_hash)
@@ -112,11 +115,8 @@ class SteadyChain(Chain):
     async def _place(self, digest: bytes) -> tuple[bytes, int] | None:
         """Wait while the node has the call; returns its final place, None where it is unknown."""
         while True:
-            try:
-                told = await self.client.request("openledger_whyDropped", f"0x{digest.hex()}")
-                pending = await self.client.request("author_pendingExtrinsics")
-            except GONE:
-                return None
+            told = await self.client.request("openledger_whyDropped", f"0x{digest.hex()}")
+            pending = await self.client.request("author_pendingExtrinsics")
             if told is not None and told["reason"] == "FINALIZED":
                 return bytes.fromhex(told["block"][2:]), told["index"]
             waits = any(blake2_256(bytes.fromhex(item[2:])) == digest for item in pending)

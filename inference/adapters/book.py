@@ -116,7 +116,6 @@ class Book:
         """Take an idle adapter off the device."""
         self._leave_device(entry)
         self.idle.pop(entry.content_hash, None)
-        self.unwanted.discard(entry.content_hash)
         self._forget(entry)
 
     def evict(self) -> bool:
@@ -155,6 +154,7 @@ class Book:
     def _forget(self, entry: Entry) -> None:
         self.entries.pop(entry.content_hash, None)
         self.waiting.pop(entry.content_hash, None)
+        self.unwanted.discard(entry.content_hash)
         self._unpin(entry)
 
     def _unpin(self, entry: Entry) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from torch import Tensor
 from xxhash import xxh3_128
 
+from inference.adapters.disk_limit import DiskLimit
 from inference.adapters.errors import AdapterReason, AdapterRefused
 from inference.adapters.image_layout import Packing
 from inference.adapters.packed_image import PackedImage, open_image
@@ -31,9 +32,10 @@ MAGIC = b"OLPACK01"
 class PackedFiles:
     """The packed images of one folder and model."""
 
-    def __init__(self, folder: Path, config: LlamaConfig) -> None:
+    def __init__(self, folder: Path, config: LlamaConfig, disk: DiskLimit) -> None:
         self._folder = folder
         self._config = config
+        self._disk = disk
 
     def read(
         self, content_hash: bytes, packing: Packing, buffer: Callable[[int], Tensor]
@@ -42,12 +44,14 @@ class PackedFiles:
         path = self._path(content_hash, packing)
         try:
             data = _read(path, content_hash, packing, buffer)
-            return open_image(content_hash, data, self._config, packing)
+            image = open_image(content_hash, data, self._config, packing)
         except FileNotFoundError:
             return None
         except AdapterRefused as refusal:
             log.warning("%s is made anew: %s", path.name, refusal.detail)
             return None
+        self._disk.used(path)
+        return image
 
     def write(self, image: PackedImage, packing: Packing) -> None:
         """Keep an image; a disk that does not take it is only logged."""
@@ -57,6 +61,8 @@ class PackedFiles:
             write_whole(path, (head, image.data.numpy().data), sync=False)
         except OSError as error:
             log.warning("%s is not cached: %s", path.name, error)
+            return
+        self._disk.wrote(HEAD.size + image.data.numel())
 
     def remove(self, content_hash: bytes) -> None:
         """Delete an adapter's images of every packing."""

@@ -40,6 +40,9 @@ class Placement:
     Args:
         arena: the device's memory.
         device: carries out uploads and moves.
+
+    Attributes:
+        still: while true nothing is moved, for a step that is interrupted reads it.
     """
 
     def __init__(self, arena: Arena, device: AdapterDevice) -> None:
@@ -48,6 +51,7 @@ class Placement:
         self._placed: dict[int, Entry] = {}
         self.moves = 0
         self.size_bytes = 0
+        self.still = False
 
     def place(self, entry: Entry, image: PackedImage, ways: list[Way]) -> bool:
         """Find room and start the upload; without enough room use `ways` in order.
@@ -83,6 +87,9 @@ class Placement:
             extent = self._arena.place(size)
             if extent is not None:
                 return extent
+            if self.still:
+                # Room for one more may take many evictions where nothing moves.
+                return self._arena.place(size) if ways[0]() else None
             plan = partial(self._arena.compaction, size)
             if self._make_room(plan, size, ways[0]):
                 continue
@@ -91,6 +98,8 @@ class Placement:
 
     def _make_room(self, plan: Plan, size: int, evict: Way) -> bool:
         """Move few images, or evict one, or move any number; False if nothing helps."""
+        if self.still:
+            return evict()
         most = CHEAP * self.size_bytes // max(1, len(self._placed))
         if self._moved(plan(self._movable, most)):
             return True

@@ -66,6 +66,7 @@ class AdapterPool:
         self._reclaim_spare = reclaim_spare
         self._changed = changed
         self._open = True
+        self._news = False
         self._urgent: Lease | None = None
         self._host = HostTier(host_bytes)
         self._placement = Placement(arena, device)
@@ -122,8 +123,8 @@ class AdapterPool:
     def resident(self) -> tuple[bytes, ...]:
         """Hashes of the adapters that are ready on the device."""
         with self._lock:
-            entries = tuple(self._book.entries.values())
-        return tuple(e.content_hash for e in entries if e.state is AdapterState.READY)
+            entries = self._book.entries.values()
+            return tuple(e.content_hash for e in entries if e.state is AdapterState.READY)
 
     @property
     def uploading(self) -> bool:
@@ -182,9 +183,19 @@ class AdapterPool:
 
     def pump(self) -> None:
         """Place what has been loaded, start uploads and see which have ended; never wait."""
+        self._news = False
         changed = [self._poll(), self._drop_unwanted(), self._place_waiting(), self._poll()]
         if any(changed):
             self._changed()
+
+    @property
+    def has_news(self) -> bool:
+        """Whether an adapter has come that `pump` has not seen."""
+        return self._news
+
+    def stand_still(self, still: bool) -> None:
+        """Say whether a step is interrupted, so that nothing that is in use may move."""
+        self._placement.still = still
 
     @property
     def free_pages(self) -> int:
@@ -278,6 +289,7 @@ class AdapterPool:
     def _loaded(self, content_hash: bytes, result: Loaded) -> None:
         with self._lock:
             self._book.arrived(content_hash, result)
+        self._news = True
         self._changed()
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from torch import Tensor
 
 from inference.adapters.adapter import LoraAdapter, image_hash, image_of
+from inference.adapters.disk_limit import DiskLimit
 from inference.adapters.errors import AdapterReason, AdapterRefused
 from inference.adapters.figures import Origin
 from inference.adapters.image import decode_hashed, decode_image
@@ -22,7 +23,7 @@ from inference.adapters.image_layout import Packing
 from inference.adapters.packed_files import PackedFiles
 from inference.adapters.packed_image import PackedImage, pack_image, plain_buffer
 from inference.adapters.sources import Source, Sources
-from inference.adapters.whole_file import write_whole
+from inference.adapters.whole_file import sweep, write_whole
 from inference.backbone.model import Backbone
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,8 @@ class AdapterStore:
         fetch: where images come from that are not in the folder; one source or several, asked in
             order. They are called on the thread that wants the adapter.
         decoded_bytes: budget of decoded adapters kept in memory.
+        disk_bytes: of the folder's files; beyond it those leave that were not read for longest,
+            to be fetched again when they are wanted (images only with `fetch`). None: no limit.
     """
 
     def __init__(
@@ -46,13 +49,17 @@ class AdapterStore:
         *,
         fetch: Source | Sequence[Source] | None = None,
         decoded_bytes: int = 256 << 20,
+        disk_bytes: int | None = None,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        if swept := sweep(folder):
+            log.info("%d unfinished files of an earlier run are deleted from %s", swept, folder)
         sources = () if fetch is None else (fetch,) if callable(fetch) else tuple(fetch)
         self._folder = folder
         self._backbone = backbone
         self._sources = Sources(sources)
-        self._packed = PackedFiles(folder, backbone.config)
+        self._disk = DiskLimit(folder, disk_bytes, lasting=not sources)
+        self._packed = PackedFiles(folder, backbone.config, self._disk)
         self._budget = decoded_bytes
         self._decoded: OrderedDict[bytes, LoraAdapter] = OrderedDict()
         self._decoded_bytes = 0
@@ -80,6 +87,14 @@ class AdapterStore:
 
     def __contains__(self, content_hash: bytes) -> bool:
         return self.contains(content_hash)
+
+    def pin(self, content_hash: bytes) -> None:
+        """Keep an adapter's image whatever the limit of the disk, until as many `unpin`."""
+        self._disk.pin(content_hash)
+
+    def unpin(self, content_hash: bytes) -> None:
+        """Let an adapter's image go when its room is wanted."""
+        self._disk.unpin(content_hash)
 
     def remove(self, content_hash: bytes) -> None:
         """Delete an adapter's files; who leases it keeps it."""
@@ -128,6 +143,7 @@ class AdapterStore:
             return self._fetch(content_hash), Origin.NETWORK
         found = image_hash(image)
         if found == content_hash:
+            self._disk.used(path)
             return image, Origin.DISK
         if not self._sources:
             raise AdapterRefused(
@@ -156,6 +172,7 @@ class AdapterStore:
 
     def _write(self, content_hash: bytes, image: bytes) -> None:
         write_whole(self._path(content_hash), (image,), sync=True)
+        self._disk.wrote(len(image))
 
     def _path(self, content_hash: bytes) -> Path:
         return self._folder / f"{content_hash.hex()}.safetensors"

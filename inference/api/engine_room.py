@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
@@ -18,10 +19,12 @@ from inference.executor import Executor
 from inference.figures import EngineFigures
 from inference.log import Log
 from inference.request import Limits, Request, check_request
-from inference.serving_engine import OpenEngine, ServingEngine
+from inference.serving_engine import Elsewhere, OpenEngine, ServingEngine
 
 _LOG = Log("engine")
 _PAUSE = 1.0
+ATTEMPTS = 5
+"""To open an engine after a crash; a GPU may have failed for all of this process."""
 
 
 class EngineRoom:
@@ -55,6 +58,7 @@ class EngineRoom:
         self._executor: Executor | None = None
         self._engines = engines
         self._engine: ServingEngine | None = None
+        self._elsewhere: Elsewhere | None = None
 
     @property
     def engine(self) -> ServingEngine:
@@ -67,6 +71,11 @@ class EngineRoom:
     def executor(self) -> Executor | None:
         """What the running engine computes with, or the last one did."""
         return self._executor
+
+    @property
+    def elsewhere(self) -> Elsewhere | None:
+        """What other machines compute with, or did last; None where this one does."""
+        return self._elsewhere
 
     @property
     def load(self) -> tuple[int, int]:
@@ -89,14 +98,24 @@ class EngineRoom:
         )
 
     async def run(self, *, task_status: Any = trio.TASK_STATUS_IGNORED) -> None:
-        """Keep an engine running until cancelled."""
+        """Keep an engine running until cancelled.
+
+        Raises what keeps the first one from starting, or several in a row after a crash.
+        """
+        started, attempts = False, 1
         while True:
             try:
                 async with await self._open() as self._engine:
-                    task_status.started()
-                    task_status = trio.TASK_STATUS_IGNORED
+                    self._elsewhere = self._engine.elsewhere
+                    if not started:
+                        task_status.started()
+                    started, attempts = True, ATTEMPTS
                     await trio.sleep_forever()
-            except Exception:  # a stranger's request must not stop the worker
+            except Exception:
+                attempts -= 1
+                if not attempts:  # for a person to mend, or a new process
+                    raise
+                # A stranger's request must not stop the worker.
                 self.crashes += 1
                 _LOG.error("engine crashed; starting another", trace=True, crashes=self.crashes)
             finally:
@@ -106,6 +125,9 @@ class EngineRoom:
     async def _open(self) -> AbstractAsyncContextManager[ServingEngine]:
         if self._engines is not None:
             return self._engines(self.backbone, self.store, self.limits)
+        if self._executor is not None:
+            self._executor.close()
+            gc.collect()  # a GPU has no room for the memory of two
         self._executor = await trio.to_thread.run_sync(self._make)
         return open_engine(self._executor, self.backbone.tokenizer, self.store, self.limits)
 
@@ -113,6 +135,8 @@ class EngineRoom:
         return CpuExecutor(self.backbone, self.limits.pages, self._threads)
 
     def _positions(self) -> int:
+        if self._elsewhere is not None:
+            return self._elsewhere.positions
         if self._executor is None:
             return self.limits.pages * shape_of_cache(self.backbone.config).positions
         return self._executor.pages * self._executor.shape.positions

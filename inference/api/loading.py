@@ -5,25 +5,29 @@ from __future__ import annotations
 import base64
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import trio
 from pydantic import BaseModel, ConfigDict
 
 from inference.adapters.adapter import LoraAdapter
-from inference.adapters.errors import AdapterRefused
+from inference.adapters.errors import AdapterReason, AdapterRefused
 from inference.adapters.peft import CONFIG, TENSORS, load_peft
 from inference.adapters.store import AdapterStore
 from inference.api.bodies import read_object, validated
 from inference.api.errors import ApiReason, ApiRefused
 from inference.api.models import HASH, LocalModels, NamedAdapter, check_name
+from inference.api.names import NamesFile
 from inference.backbone.model import Backbone
 from inference.log import Log
+from runtime.primitives.errors import Refusal
 
 _LOG = Log("models")
 MAX_UPLOAD = 512 << 20
+_Given = TypeVar("_Given")
+_Result = TypeVar("_Result")
 _SOURCES = ("lora_path", "lora_hash", "lora_config")
 
 
@@ -51,10 +55,34 @@ def _read_load(raw: bytes) -> _Load:
     return validated(_Load, read_object(raw, MAX_UPLOAD))
 
 
+async def _in_thread(function: Callable[[_Given], _Result], given: _Given) -> _Result:
+    """Call in a thread; a refusal lets go of `given`.
+
+    An error and the frames of the thread that it left hold each other, and would keep a body of
+    some hundred megabytes until the next full collection.
+    """
+    result: _Result | Refusal = await trio.to_thread.run_sync(_or_refusal, function, given)
+    if not isinstance(result, Refusal):
+        return result
+    try:
+        raise result
+    finally:
+        del result, given
+
+
+def _or_refusal(function: Callable[[_Given], _Result], given: _Given) -> _Result | Refusal:
+    try:
+        return function(given)
+    except Refusal as refusal:
+        refusal.__cause__ = refusal.__context__ = None
+        return refusal.with_traceback(None)
+
+
 class Loader:
     """Brings adapters into the store and gives them names.
 
-    Folders are read below `folders` alone, whoever asks.
+    Folders are read below `folders` alone, whoever asks. What is loaded while the server runs is
+    kept in `names`, for `restore` at its next start.
     """
 
     def __init__(
@@ -63,16 +91,20 @@ class Loader:
         store: AdapterStore,
         models: LocalModels,
         folders: Sequence[Path] = (),
+        names: NamesFile | None = None,
     ) -> None:
         self._backbone = backbone
         self._store = store
         self._models = models
         self._folders = tuple(folder.resolve() for folder in folders)
-        self._one_at_a_time = trio.CapacityLimiter(1)
+        self._one_at_a_time = trio.Lock()
+        self._names = names
+        self._kept: dict[str, NamedAdapter] = {}
+        self._naming = trio.Lock()
 
     async def load(self, raw: bytes) -> NamedAdapter:
         """Serve an adapter: of a folder, by its hash, or sent along; raises ApiRefused."""
-        asked = await trio.to_thread.run_sync(_read_load, raw)
+        asked = await _in_thread(_read_load, raw)
         given = [name for name in _SOURCES if getattr(asked, name) is not None]
         if len(given) != 1:
             raise ApiRefused(
@@ -83,25 +115,27 @@ class Loader:
             content_hash = await self._by_hash(asked.lora_hash)
         else:
             try:
-                content_hash = await trio.to_thread.run_sync(
-                    self._read, asked, limiter=self._one_at_a_time
-                )
+                async with self._one_at_a_time:
+                    content_hash = await _in_thread(self._read, asked)
             except AdapterRefused as refusal:
                 name = refusal.reason.name.lower()
                 text = f"{name}: {refusal.detail}"
                 raise ApiRefused(ApiReason.BAD_ADAPTER, text, given[0]) from refusal
-        if asked.load_inplace:
-            self._forget(asked.lora_name)
         adapter = NamedAdapter(asked.lora_name, content_hash, given[0].removeprefix("lora_"))
-        self._models.add(adapter)
+        async with self._naming:
+            self._models.check(adapter, in_place=asked.load_inplace)
+            await self._keep(self._kept | {adapter.name: adapter})
+            self._models.add(adapter, in_place=asked.load_inplace)
         _LOG.info("adapter loaded", name=adapter.name, hash=content_hash, source=adapter.source)
         return adapter
 
     async def unload(self, raw: bytes) -> NamedAdapter:
         """Serve an adapter no more; raises ApiRefused UNKNOWN_MODEL."""
-        await trio.lowlevel.checkpoint()
         asked = validated(_Unload, read_object(raw))
-        removed = self._models.remove(asked.lora_name)
+        async with self._naming:
+            self._models.named(asked.lora_name)
+            await self._keep({n: a for n, a in self._kept.items() if n != asked.lora_name})
+            removed = self._models.remove(asked.lora_name)
         _LOG.info("adapter unloaded", name=removed.name, hash=removed.content_hash)
         return removed
 
@@ -112,12 +146,33 @@ class Loader:
         self._models.add(adapter)
         return adapter
 
-    def _forget(self, name: str) -> None:
-        try:
-            self._models.remove(name)
-        except ApiRefused as refusal:
-            if refusal.reason is not ApiReason.UNKNOWN_MODEL:
-                raise
+    def restore(self) -> None:
+        """Serve again what was loaded while the server ran before.
+
+        A name that the command line gives to another adapter is the command line's; an adapter
+        that is gone is told of and left out. Raises AdapterRefused for a file that is not ours.
+        """
+        for adapter in [] if self._names is None else self._names.read():
+            try:
+                if not self._models.fetches and adapter.content_hash not in self._store:
+                    raise AdapterRefused(
+                        AdapterReason.NOT_STORED, f"0x{adapter.content_hash.hex()} is not here"
+                    )
+                self._kept[adapter.name] = adapter
+                self._models.add(adapter)
+            except (AdapterRefused, ApiRefused) as refusal:
+                _LOG.error("adapter left out", name=adapter.name, cause=refusal)
+
+    async def _keep(self, kept: dict[str, NamedAdapter]) -> None:
+        """Write the names down before they are true; raises FAILED where the disk does not."""
+        if self._names is not None:
+            try:
+                await trio.to_thread.run_sync(self._names.write, kept.values())
+            except OSError as error:
+                raise ApiRefused(
+                    ApiReason.FAILED, f"the name cannot be kept, and nothing was changed: {error}"
+                ) from error
+        self._kept = kept
 
     async def _by_hash(self, text: str) -> bytes:
         named = text if text.startswith("0x") else f"0x{text}"

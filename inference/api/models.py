@@ -71,6 +71,11 @@ class LocalModels:
         self._since = int(time.time())
 
     @property
+    def fetches(self) -> bool:
+        """Whether an adapter that is not in the store can be had."""
+        return self._fetch is not None
+
+    @property
     def count(self) -> int:
         """Number of adapters with names."""
         return len(self._named)
@@ -94,27 +99,47 @@ class LocalModels:
             return bytes.fromhex(name[2:])
         raise ApiRefused(ApiReason.UNKNOWN_MODEL, f"the model {name!r} is not served", "model")
 
-    def add(self, adapter: NamedAdapter) -> None:
-        """Serve an adapter that is in the store; raises MODEL_EXISTS, BAD_PARAMETER."""
+    def add(self, adapter: NamedAdapter, *, in_place: bool = False) -> None:
+        """Serve an adapter that is in the store; raises as `check`.
+
+        With `in_place` it takes the place of another one of its name.
+        """
+        self.check(adapter, in_place=in_place)
+        if adapter.name not in self._named or in_place:
+            self._store.pin(adapter.content_hash)
+            replaced = self._named.get(adapter.name)
+            self._named[adapter.name] = adapter
+            if replaced is not None:
+                self._store.unpin(replaced.content_hash)
+
+    def check(self, adapter: NamedAdapter, *, in_place: bool = False) -> None:
+        """Refuse a name that another model has (MODEL_EXISTS), or none can have (BAD_PARAMETER)."""
         check_name(adapter.name)
-        known = self._named.get(adapter.name)
-        if adapter.name == self.base or (
-            known is not None and known.content_hash != adapter.content_hash
-        ):
+        known = self._named.get(adapter.name, adapter)
+        taken = known.content_hash != adapter.content_hash and not in_place
+        if adapter.name == self.base or taken:
             raise ApiRefused(
                 ApiReason.MODEL_EXISTS,
                 f"{adapter.name!r} is served already; unload it first",
                 "lora_name",
             )
-        self._named.setdefault(adapter.name, adapter)
 
-    def remove(self, name: str) -> NamedAdapter:
-        """Serve an adapter under this name no more; answers under way are finished."""
-        found = self._named.pop(name, None)
-        if found is None:
+    def named(self, name: str) -> NamedAdapter:
+        """Return the adapter of a name; raises UNKNOWN_MODEL."""
+        if name not in self._named:
             raise ApiRefused(
                 ApiReason.UNKNOWN_MODEL, f"no adapter is served as {name!r}", "lora_name"
             )
+        return self._named[name]
+
+    def remove(self, name: str) -> NamedAdapter:
+        """Serve an adapter under this name no more; answers under way are finished.
+
+        Raises UNKNOWN_MODEL.
+        """
+        found = self.named(name)
+        del self._named[name]
+        self._store.unpin(found.content_hash)
         return found
 
     async def ready(self, content_hash: bytes) -> None:

@@ -21,12 +21,14 @@ from inference.api.listening import GRACEFUL_SECONDS, listen
 from inference.api.loading import Loader
 from inference.api.local import NOBODY, LocalDoor
 from inference.api.models import LocalModels
+from inference.api.names import NamesFile
 from inference.api.reply import KEEP_ALIVE_SECONDS
 from inference.api.token_texts import TokenTexts
 from inference.backbone.model import Backbone
 from inference.executor import Executor
 from inference.log import Log
 from inference.request import Limits
+from inference.serving_engine import OpenEngine
 
 _LOG = Log("server")
 PATIENCE_SECONDS = 30.0
@@ -40,16 +42,20 @@ class ServerConfig:
         bind: host and port.
         base_name: what the base model is called.
         executor: makes what computes; None for the processor.
+        engines: opens what serves in place of an engine here.
         build: hashes what the bits of an answer depend on, once it is there.
         folders: where adapters may be loaded from while the server runs.
+        names: where names are kept that are given while the server runs; None forgets them.
         keep_alive: seconds of silence after which a stream gets a comment.
     """
 
     bind: str = "127.0.0.1:8000"
     base_name: str = "base"
     executor: Callable[[], Executor] | None = None
-    build: Callable[[Executor | None], bytes] = lambda _: bytes(32)
+    engines: OpenEngine | None = None
+    build: Callable[[EngineRoom], bytes] = lambda _: bytes(32)
     folders: Sequence[Path] = ()
+    names: Path | None = None
     threads: int = 1
     limits: Limits = field(default_factory=Limits)
     keep_alive: float = KEEP_ALIVE_SECONDS
@@ -68,9 +74,12 @@ class Server:
         fetches: bool,
     ) -> None:
         self.figures = ApiFigures()
-        self.room = EngineRoom(backbone, store, config.limits, config.threads, config.executor)
+        self.room = EngineRoom(
+            backbone, store, config.limits, config.threads, config.executor, config.engines
+        )
         self.models = LocalModels(config.base_name, store, self._fetch if fetches else None)
-        self.loader = Loader(backbone, store, self.models, config.folders)
+        names = None if config.names is None else NamesFile(config.names)
+        self.loader = Loader(backbone, store, self.models, config.folders, names)
         self.door = LocalDoor(self.room, self.models, authority, self.figures)
         self.address = ""
         self._store = store
@@ -98,7 +107,7 @@ class Server:
         await nursery.start(self.door.run)
         backbone = self.room.backbone
         texts = TokenTexts(backbone.tokenizer, backbone.config.eos_token_ids)
-        self._engine = self._config.build(self.room.executor)
+        self._engine = self._config.build(self.room)
         fingerprint = fingerprint_of(self._engine)
         answers = AnswerRoutes(self.door, texts, fingerprint, self._config.keep_alive)
         served = [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
@@ -23,7 +25,10 @@ class PagedAttention:
     def __init__(self, config: LlamaConfig) -> None:
         self._config = config
         self._groups = config.num_attention_heads // config.num_key_value_heads
-        self.query_sizes, self._together = _probe(config)
+        positions = min(config.max_position_embeddings, LONGEST)
+        self.query_sizes, self._together = _probe(
+            self._groups, config.head_dim, positions, torch.get_num_threads()
+        )
 
     def attend(self, queries: Tensor, plan: Plan, layer: int, cache: PagedCache) -> Tensor:
         """Attend with float32 [rows, heads, head_dim]; returns [rows, heads · head_dim].
@@ -55,12 +60,15 @@ class PagedAttention:
         return torch.stack([a @ b for a, b in zip(left, right, strict=True)])
 
 
-def _probe(config: LlamaConfig) -> tuple[tuple[int, ...], bool]:
-    """Find which unit sizes, and whether batches of units, agree with a single full unit."""
-    groups, width = config.num_attention_heads // config.num_key_value_heads, config.head_dim
+@lru_cache
+def _probe(groups: int, width: int, positions: int, threads: int) -> tuple[tuple[int, ...], bool]:
+    """Find which unit sizes, and whether batches of units, agree with a single full unit.
+
+    threads: that products use now, as what agrees may depend on it.
+    """
     generator = torch.Generator().manual_seed(width)
     small = together = True
-    units = -(-min(config.max_position_embeddings, LONGEST) // UNIT)
+    units = -(-positions // UNIT)
     for length in {UNIT, (units + 1) // 2 * UNIT, units * UNIT}:
         for inner, outer in ((width, length), (length, width)):
             left = torch.randn(6, groups * UNIT, inner, generator=generator)

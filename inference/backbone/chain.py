@@ -7,6 +7,7 @@ units of few rows each, are used for a shape only where they agree with it, bit 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -29,18 +30,14 @@ class ChainSizes:
     units: tuple[int, ...]
 
 
-class ChainProbe:
-    """Remembers what agrees for each shape and number of threads."""
+def chain_sizes(shape: GroupShape) -> ChainSizes:
+    """Return the sizes of a shape, tried out once for each number of threads."""
+    return _tried(shape, torch.get_num_threads())
 
-    def __init__(self) -> None:
-        self._known: dict[tuple[GroupShape, int], ChainSizes] = {}
 
-    def sizes(self, shape: GroupShape) -> ChainSizes:
-        """Return the sizes of a shape, trying them out the first time."""
-        key = shape, torch.get_num_threads()
-        if key not in self._known:
-            self._known[key] = ChainSizes(_runs(shape), _units(shape))
-        return self._known[key]
+@lru_cache(maxsize=4096)
+def _tried(shape: GroupShape, threads: int) -> ChainSizes:
+    return ChainSizes(_runs(shape), _units(shape))
 
 
 def _random(shape: GroupShape, adapters: int) -> tuple[GroupFactors, torch.Generator]:

@@ -7,6 +7,7 @@ rows, a BLAS gives few tokens the same bits as many (`chain.py` checks it).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -85,46 +86,56 @@ def group_shapes(layout: ImageLayout, config: LlamaConfig) -> tuple[GroupShape |
     )
 
 
-def scale_column(layout: ImageLayout) -> Tensor:
-    """List the scale of every rank of every group, float32 [ranks, 1]."""
-    scales: list[float] = []
-    for entry in layout.entries:
-        if entry is not None:
-            for rank, scale in zip(entry.ranks, entry.scales, strict=True):
-                scales.extend([scale] * rank)
-    return torch.tensor(scales, dtype=torch.float32).unsqueeze(1)
+@dataclass(frozen=True, slots=True, eq=False)
+class _Place:
+    """Where a group's factors lie, in floats from the start of an image, and its scales."""
+
+    scale: Tensor
+    shrink: tuple[int, int, int]
+    sites: tuple[tuple[slice, slice, int, int, int], ...]
 
 
 def open_factors(
     image: Tensor, layout: ImageLayout, config: LlamaConfig
 ) -> tuple[GroupFactors | None, ...]:
     """View the factors of one image, float32 [size], layer-major."""
+    start = image.storage_offset()
     groups: list[GroupFactors | None] = []
-    scales = scale_column(layout)
-    done = 0
-    for entry, shape in zip(layout.entries, group_shapes(layout, config), strict=True):
-        if entry is None or shape is None:
+    for place in _places(layout, config):
+        if place is None:
             groups.append(None)
             continue
-        scale = scales[done : done + entry.rows]
-        done += entry.rows
-        groups.append(_open_group(image, scale, entry, shape))
+        at, rows, inputs = place.shrink
+        sites = tuple(
+            SiteFactor(ranks, columns, image.as_strided((size, outputs), (1, size), start + offset))
+            for ranks, columns, offset, size, outputs in place.sites
+        )
+        shrink = image.as_strided((rows, inputs), (inputs, 1), start + at)
+        groups.append(GroupFactors(shrink, place.scale, sites))
     return tuple(groups)
 
 
-def _open_group(image: Tensor, scale: Tensor, entry: GroupEntry, shape: GroupShape) -> GroupFactors:
+@lru_cache(maxsize=64)
+def _places(layout: ImageLayout, config: LlamaConfig) -> tuple[_Place | None, ...]:
+    """Plan the views of all images with one layout: there are many adapters, and few layouts."""
+    shapes = group_shapes(layout, config)
+    return tuple(
+        None if entry is None or shape is None else _place(entry, shape)
+        for entry, shape in zip(layout.entries, shapes, strict=True)
+    )
+
+
+def _place(entry: GroupEntry, shape: GroupShape) -> _Place:
     sites = []
+    scales: list[float] = []
     rank = column = 0
-    for size, outputs, offset in zip(entry.ranks, shape.outputs, entry.b, strict=True):
+    parts = zip(entry.ranks, entry.scales, shape.outputs, entry.b, strict=True)
+    for size, scale, outputs, offset in parts:
         if size:
             ranks, columns = slice(rank, rank + size), slice(column, column + outputs)
-            expand = _matrix(image, offset, outputs, size).t()
-            sites.append(SiteFactor(ranks, columns, expand))
+            sites.append((ranks, columns, offset // 4, size, outputs))
+            scales.extend([scale] * size)
         rank += size
         column += outputs
-    return GroupFactors(_matrix(image, entry.a, entry.rows, shape.inputs), scale, tuple(sites))
-
-
-def _matrix(image: Tensor, offset: int, rows: int, columns: int) -> Tensor:
-    start = offset // 4
-    return image[start : start + rows * columns].view(rows, columns)
+    column_of_scales = torch.tensor(scales, dtype=torch.float32).unsqueeze(1)
+    return _Place(column_of_scales, (entry.a // 4, entry.rows, shape.inputs), tuple(sites))

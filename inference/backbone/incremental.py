@@ -7,7 +7,7 @@ the query's position alone. So the bits of a row depend on its own sequence only
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 
 import torch
 from torch import Tensor
@@ -36,20 +36,32 @@ class IncrementalPass:
         self._attention = PagedAttention(decoder.config)
         self._cache = PagedCache(decoder.config, memory)
         self._lora = LoraBatch(decoder.config, memory)
+        self._under_way = 0
 
-    @torch.inference_mode()
-    def step(self, pieces: Sequence[Piece]) -> tuple[Tensor, Tensor]:
-        """Compute the pieces and extend the cache.
+    def parts(self, pieces: Sequence[Piece]) -> Generator[None, None, tuple[Tensor, Tensor]]:
+        """Compute the pieces and extend the cache, yielding behind every layer.
+
+        Other pieces may be computed meanwhile.
 
         Returns:
             logits float32 [wanted rows, vocabulary] and normalised last hidden states float32
             [wanted rows, hidden size], in the order of the pieces and their tokens.
         """
+        self._under_way += 1
+        try:
+            return (yield from self._layers(pieces))
+        finally:
+            self._under_way -= 1
+
+    @torch.inference_mode()
+    def _layers(self, pieces: Sequence[Piece]) -> Generator[None, None, tuple[Tensor, Tensor]]:
         decoder = self._decoder
         epsilon = decoder.config.rms_norm_eps
         order = self._lora.order(pieces)
         plan = make_plan(pieces, order, self._cache, self._attention.query_sizes)
-        lora = self._lora.plan([pieces[index] for index in order])
+        # The stacks are those of the step that is interrupted.
+        stacked = self._under_way == 1
+        lora = self._lora.plan([pieces[index] for index in order], stacked=stacked)
         for page in plan.fresh:
             self._cache.clear(page)
         tables = decoder.cos[plan.positions, None], decoder.sin[plan.positions, None]
@@ -62,6 +74,7 @@ class IncrementalPass:
             gate, up = both.chunk(2, dim=-1)
             inner = silu(gate.contiguous()) * up
             x = x + self._linear(inner, layer.down, number, DOWN, lora)
+            yield
         wanted = sum(len(piece.tokens) - piece.logits_from for piece in pieces)
         if not wanted:
             return x.new_empty((0, decoder.config.vocab_size)), x[:0]

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from inference.adapters.resident import Resident
-from inference.backbone.chain import UNITS, ChainProbe, ChainSizes
+from inference.backbone.chain import UNITS, ChainSizes, chain_sizes
 from inference.backbone.config import LlamaConfig
 from inference.backbone.factors import (
     GroupFactors,
@@ -49,7 +49,6 @@ class LoraBatch:
     def __init__(self, config: LlamaConfig, memory: Tensor) -> None:
         self._config = config
         self._floats = memory.view(torch.float32)
-        self._probe = ChainProbe()
         self._kinds: dict[tuple[GroupShape | None, ...], _Kind] = {}
         self._kind_of: OrderedDict[bytes, _Kind] = OrderedDict()
         self._views: OrderedDict[bytes, tuple[int, tuple[GroupFactors | None, ...]]] = OrderedDict()
@@ -72,8 +71,13 @@ class LoraBatch:
 
         return sorted(range(len(pieces)), key=place)
 
-    def plan(self, pieces: Sequence[Piece]) -> list[LoraWork]:
-        """List what is to be added to the products of a step."""
+    def plan(self, pieces: Sequence[Piece], *, stacked: bool = True) -> list[LoraWork]:
+        """List what is to be added to the products of a step.
+
+        Args:
+            pieces: in the order of their rows.
+            stacked: whether stacks may change, so that an earlier plan is of no use any more.
+        """
         rows: dict[bytes, tuple[Resident, list[int]]] = {}
         count = 0
         for piece in pieces:
@@ -86,7 +90,7 @@ class LoraBatch:
         few: dict[_Kind, list[tuple[Resident, list[int]]]] = {}
         for resident, own in rows.values():
             kind = self._kind(resident)
-            if len(own) <= max(kind.units, default=0):
+            if stacked and len(own) <= max(kind.units, default=0):
                 few.setdefault(kind, []).append((resident, own))
             else:
                 works.append(self._alone(kind, resident, own, count))
@@ -155,7 +159,7 @@ class LoraBatch:
         return kind
 
     def _new_kind(self, shapes: tuple[GroupShape | None, ...], resident: Resident) -> _Kind:
-        sizes = tuple(None if shape is None else self._probe.sizes(shape) for shape in shapes)
+        sizes = tuple(None if shape is None else chain_sizes(shape) for shape in shapes)
         small = resident.size_bytes <= WORTH * self._config.num_hidden_layers
         units = set(UNITS) if small else set[int]()
         for found in sizes:

@@ -16,20 +16,14 @@ from inference.backbone.model import Backbone
 from inference.cluster.node_folder import node_folder
 from inference.cluster.outbox import Outbox
 from inference.cluster.wire import Cancel, Command, failure_of
-from inference.cpu_executor import CpuExecutor
 from inference.engine import Engine, TokenStream, open_engine
 from inference.executor import Executor
 from inference.figures import EngineFigures
 from inference.request import Limits, RequestReason, RequestRefused
+from inference.serving_engine import Elsewhere
+from inference.worker.devices import PROCESSOR, Device, memory_bytes, statement_of
 
 _CLOSING_SECONDS = 5.0
-
-MakeExecutor = Callable[[Backbone, Limits, int], Executor]
-
-
-def on_processor(backbone: Backbone, limits: Limits, threads: int) -> Executor:
-    """Make what computes on a processor."""
-    return CpuExecutor(backbone, limits.pages, threads)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,40 +31,76 @@ class ReplicaSettings:
     """How a replica computes.
 
     Attributes:
-        threads: per matrix product.
-        executor: makes what computes; importable by its name on every machine.
+        device: `cpu`, or `cuda` for the GPU that Ray gives it.
+        threads: per matrix product on a processor.
+        host_bytes: of its machine's memory, for adapters that wait for a GPU's; None for an eighth
+            of it, in equal parts for all GPUs of the machine.
+        disk_bytes: of `folder`'s disk, for adapters; None for no limit.
+        executor: makes what computes, in place of the device's own; importable by its name on
+            every machine.
         folder: where adapters are kept on its machine; None for the machine's temporary folder.
     """
 
     limits: Limits = field(default_factory=Limits)
+    device: str = PROCESSOR
     threads: int = 1
-    executor: MakeExecutor = on_processor
+    host_bytes: int | None = None
+    disk_bytes: int | None = None
+    executor: Callable[[Backbone, Limits], Executor] | None = None
     folder: Path | None = None
+
+    def make(self, backbone: Backbone, gpus: int) -> Executor:
+        """Make what computes on a machine of so many GPUs."""
+        if self.executor is not None:
+            return self.executor(backbone, self.limits)
+        host = self.host_bytes
+        if host is None:
+            host = memory_bytes() // 8 // max(1, gpus)
+        pages = self.limits.pages
+        return Device(self.device, backbone, pages, self.threads, host).executor()
 
 
 class EngineThread:
     """Starts with its making; what the engine produces goes to `outbox`, as does its end."""
 
     def __init__(
-        self, backbone: Backbone, settings: ReplicaSettings, fetch: Callable[[bytes], bytes]
+        self,
+        backbone: Backbone,
+        settings: ReplicaSettings,
+        fetch: Callable[[bytes], bytes],
+        gpus: int = 0,
     ) -> None:
+        """Start.
+
+        Args:
+            backbone: the base model.
+            settings: how it computes.
+            fetch: brings an adapter's image, on a loader's thread.
+            gpus: of this machine.
+        """
         self.outbox = Outbox()
         self._backbone = backbone
         self._settings = settings
         self._fetch = fetch
+        self._gpus = gpus
         self._streams: dict[int, TokenStream] = {}
         self._left: set[int] = set()
         self._last = -1
         self._up = threading.Event()
+        self._place: Elsewhere | None = None
+        self._reason = "the engine was closed"
         self._engine: Engine | None = None
         self._nursery: trio.Nursery | None = None
         self._trio: trio.lowlevel.TrioToken | None = None
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
 
-    def wait(self) -> None:
-        """Return when the engine serves, or has failed."""
+    def wait(self) -> Elsewhere:
+        """Return what computes, once it does; raises RuntimeError where the engine has failed."""
         self._up.wait()
+        if self._place is None:
+            raise RuntimeError(self._reason)
+        return self._place
 
     def tell(self, commands: Sequence[Command]) -> None:
         """Begin and cancel requests, in order."""
@@ -89,25 +119,27 @@ class EngineThread:
         self._thread.join(_CLOSING_SECONDS)
 
     def _run(self) -> None:
-        reason = "the engine was closed"
         try:
             with node_folder(self._settings.folder) as folder:
                 trio.run(self._serve, folder)
         except BaseException as error:
-            reason = f"the engine stopped: {type(error).__name__}: {error}"
+            self._reason = f"the engine stopped: {type(error).__name__}: {error}"
             raise
         finally:
-            self.outbox.close(reason)
+            self.outbox.close(self._reason)
             self._up.set()
 
     async def _serve(self, folder: Path) -> None:
         settings, backbone = self._settings, self._backbone
-        store = AdapterStore(folder, backbone, fetch=self._fetch)
-        executor = settings.executor(backbone, settings.limits, settings.threads)
+        store = AdapterStore(folder, backbone, fetch=self._fetch, disk_bytes=settings.disk_bytes)
+        executor = settings.make(backbone, self._gpus)
         opened = open_engine(executor, backbone.tokenizer, store, settings.limits)
         async with opened as engine, trio.open_nursery() as nursery:
             self._engine, self._nursery = engine, nursery
             self._trio = trio.lowlevel.current_trio_token()
+            self._place = Elsewhere(
+                statement_of(backbone, executor), executor.pages * executor.shape.positions
+            )
             self._up.set()
             await trio.sleep_forever()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict, deque
+from dataclasses import replace
 from functools import partial
 
 import ray.exceptions
@@ -34,6 +35,8 @@ from inference.cluster.waiting import Silent
 from inference.cluster.wire import Event, Facts, Failure, Report, refusal_of
 from inference.figures import EngineFigures
 from inference.request import Answer, Request, RequestReason, RequestRefused
+from inference.serving_engine import Elsewhere
+from inference.worker.devices import PROCESSOR
 from runtime.primitives.errors import Refusal
 
 log = logging.getLogger(__name__)
@@ -45,8 +48,16 @@ class RayEngines:
     """Serves requests of any mixture of adapters; make one with `opening.open_ray_engines`."""
 
     def __init__(
-        self, model: ModelFiles, engine: bytes, store: AdapterStore, settings: ClusterSettings
+        self, model: ModelFiles, here: bytes, store: AdapterStore, settings: ClusterSettings
     ) -> None:
+        """Prepare replicas; tasks of `keep_replica` start them.
+
+        Args:
+            model: the base model.
+            here: the statement of an engine of this process.
+            store: where adapters come from.
+            settings: how many replicas, and of what kind.
+        """
         limits = settings.replica.limits
         self.router = Router(limits.running)
         self.links: dict[int, Link] = {}
@@ -56,7 +67,8 @@ class RayEngines:
         self.settled = trio.Event()
         """Set when the first replica serves, or is refused."""
         self._model = model
-        self._engine = engine
+        self._here = here
+        self._place: Elsewhere | None = None
         self._settings = settings
         self._images = Images(store)
         self._live: dict[int, Asked] = {}
@@ -67,6 +79,11 @@ class RayEngines:
         self._names = 0
         self._numbers = 0
         self._closed = False
+
+    @property
+    def elsewhere(self) -> Elsewhere | None:
+        """What all replicas compute with; None until the first one serves."""
+        return self._place
 
     @property
     def load(self) -> tuple[int, int]:
@@ -209,7 +226,7 @@ class RayEngines:
         try:
             seconds = self._settings.open_seconds
             facts, self._model = await open_actor(actor, self._model, seconds)
-            check_facts(facts, self._engine)
+            check_facts(facts, self._here, self._stated)
             link = Link(
                 self._names,
                 actor,
@@ -227,7 +244,17 @@ class RayEngines:
         finally:
             await end_actor(actor)
 
+    @property
+    def _stated(self) -> bytes | None:
+        """What a replica has to state; None where the first one says what a GPU is."""
+        if self._place is not None:
+            return self._place.statement
+        return self._here if self._settings.replica.device == PROCESSOR else None
+
     def _join(self, link: Link) -> None:
+        place = link.facts.place
+        least = place.positions if self._place is None else self._place.positions
+        self._place = replace(place, positions=min(least, place.positions))
         self.links[link.name] = link
         self.router.add(link.name)
         self.settled.set()

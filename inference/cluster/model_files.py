@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
+import torch
 
 from inference.backbone.errors import UnsupportedModel
 from inference.backbone.model import Backbone
@@ -36,25 +37,25 @@ class ModelFiles:
         paths = sorted(path for pattern in PATTERNS for path in self.folder.glob(pattern))
         return replace(self, files={path.name: ray.put(path.read_bytes()) for path in paths})
 
-    def load(self) -> Backbone | None:
+    def load(self, dtype: torch.dtype = torch.float32) -> Backbone | None:
         """Return the base model that the hash names; None where it cannot be had yet.
 
         Raises UnsupportedModel where the files on offer are not it.
         """
-        found = self._from_folder()
+        found = self._from_folder(dtype)
         if found is not None or self.files is None:
             return found
         with tempfile.TemporaryDirectory(prefix="openledger-base-") as name:
             for file, reference in self.files.items():
                 (Path(name) / file).write_bytes(ray.get(reference, timeout=FETCH_SECONDS))
-            backbone = Backbone.load(Path(name))
+            backbone = Backbone.load(Path(name), dtype=dtype)
         if backbone.content_hash != self.content_hash:
             raise ValueError("the base model's files changed while they were read: start again")
         return backbone
 
-    def _from_folder(self) -> Backbone | None:
+    def _from_folder(self, dtype: torch.dtype) -> Backbone | None:
         try:
-            found = Backbone.load(self.folder)
+            found = Backbone.load(self.folder, dtype=dtype)
         except (UnsupportedModel, OSError):
             return None
         return found if found.content_hash == self.content_hash else None

@@ -13,11 +13,12 @@ from typing import Any
 
 import ray
 
+from inference import serving_process
 from inference.cluster.engine_thread import EngineThread, ReplicaSettings
 from inference.cluster.model_files import ModelFiles
 from inference.cluster.wire import WIRE_VERSION, Ask, Command, Facts, Report
 from inference.request import Token
-from inference.worker.identity import engine_hash
+from inference.worker.devices import weights_on
 
 IMAGE_SECONDS = 120.0
 FIGURES_SECONDS = 0.25
@@ -33,15 +34,20 @@ class Replica:
         self._told = 0.0
 
     def open(self, model: ModelFiles) -> Facts | None:
-        """Load the base model and start the engine; None where the model's files are needed."""
-        backbone = model.load()
+        """Load the base model and start the engine; None where the model's files are needed.
+
+        Raises RuntimeError where the engine does not start.
+        """
+        backbone = model.load(weights_on(self._settings.device))
         if backbone is None:
             return None
-        if self._engine is None:
-            self._engine = EngineThread(backbone, self._settings, self._fetch)
-        self._engine.wait()
         node = ray.get_runtime_context().get_node_id()
-        return Facts(WIRE_VERSION, engine_hash(backbone), os.getpid(), node)
+        if self._engine is None:
+            gpus = _gpus_of(node)
+            self._engine = EngineThread(backbone, self._settings, self._fetch, gpus)
+        place = self._engine.wait()
+        serving_process.settle()
+        return Facts(WIRE_VERSION, place, os.getpid(), node)
 
     def tell(self, commands: Sequence[Command]) -> None:
         """Begin and cancel requests, in order."""
@@ -81,3 +87,9 @@ class Replica:
             raise LookupError("the driver did not send it")
         image: bytes = ray.get(reference, timeout=IMAGE_SECONDS)
         return image
+
+
+def _gpus_of(node: str) -> int:
+    """Count the GPUs of a machine of the cluster."""
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    return sum(int(one["Resources"].get("GPU", 0)) for one in nodes if one["NodeID"] == node)

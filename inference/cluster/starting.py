@@ -17,9 +17,13 @@ from inference.cluster.model_files import ModelFiles
 from inference.cluster.replica import Replica
 from inference.cluster.waiting import Silent, result
 from inference.cluster.wire import WIRE_VERSION, Facts
+from inference.worker.devices import GPU
+from inference.worker.identity import differing
 
 log = logging.getLogger(__name__)
 CLOSE_SECONDS = 3.0
+SHARED = frozenset(("code", "base", "tokenizer", "statement"))
+"""What an engine on a GPU and one on a processor have in common."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +32,7 @@ class ClusterSettings:
 
     Attributes:
         replicas: engines.
-        cpus, gpus: what Ray reserves for each.
+        cpus: what Ray reserves for each; a GPU besides where the replica computes on one.
         open_seconds: for a replica to find its place and load the base model.
         silence_seconds: a replica that says nothing for so long is taken for dead.
         pause_seconds: from a replica's death to the start of another.
@@ -37,12 +41,16 @@ class ClusterSettings:
 
     replicas: int = 1
     cpus: float = 1.0
-    gpus: float = 0.0
     replica: ReplicaSettings = field(default_factory=ReplicaSettings)
     open_seconds: float = 300.0
     silence_seconds: float = 20.0
     pause_seconds: float = 1.0
     patience_seconds: float = 60.0
+
+    @property
+    def gpus(self) -> float:
+        """What Ray reserves for each replica."""
+        return float(self.replica.device == GPU)
 
 
 def place_actor(settings: ClusterSettings) -> Any:
@@ -76,14 +84,26 @@ async def open_actor(actor: Any, model: ModelFiles, seconds: float) -> tuple[Fac
     return facts, model
 
 
-def check_facts(facts: Facts, engine: bytes) -> None:
-    """Refuse a replica that would give other answers; raises VERSIONS_DIFFER."""
-    if facts.wire != WIRE_VERSION or facts.engine != engine:
+def check_facts(facts: Facts, here: bytes, others: bytes | None) -> None:
+    """Refuse a replica that would give other answers; raises VERSIONS_DIFFER.
+
+    Args:
+        facts: of the replica.
+        here: the statement of an engine of this process, for code, base model and tokenizer.
+        others: the statement of the replicas that serve already, or has to be theirs.
+    """
+    if facts.wire != WIRE_VERSION:
+        differ = ["wire"]
+    elif others is None:
+        differ = [name for name in differing(facts.place.statement, here) if name in SHARED]
+    else:
+        differ = differing(facts.place.statement, others)
+    if differ:
         raise ClusterRefused(
             ClusterReason.VERSIONS_DIFFER,
-            f"the engine on node {facts.node[:12]} is 0x{facts.engine.hex()}, this one "
-            f"0x{engine.hex()}: install the same openledger-node, torch and numpy on machines "
-            "of one architecture",
+            f"the engine on node {facts.node[:12]} has another {', '.join(differ)}: install the "
+            "same openledger-node, torch and numpy on machines of one architecture, with GPUs of "
+            "one model and driver",
         )
 
 

@@ -8,8 +8,9 @@ from typing import Any
 from inference.adapters.errors import AdapterReason, AdapterRefused
 from inference.figures import EngineFigures
 from inference.request import Answer, Request, RequestReason, RequestRefused, Token
+from inference.serving_engine import Elsewhere
 
-WIRE_VERSION = 1
+WIRE_VERSION = 2
 """Rises whenever drivers and replicas of different builds would misunderstand each other."""
 
 
@@ -72,13 +73,13 @@ class Facts:
     """What a replica is.
 
     Attributes:
-        engine: the hash that receipts name; equal hashes give equal answers.
+        place: what computes; equal statements give equal answers.
         pid: of the actor's process.
         node: Ray's name of the machine, hexadecimal.
     """
 
     wire: int
-    engine: bytes
+    place: Elsewhere
     pid: int
     node: str
 

@@ -8,7 +8,7 @@ twins without graphs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
@@ -78,7 +78,9 @@ class DeviceExecutor:
         self._step_bytes = weights.step_bytes
         self._kernels = kernels
         self._shapes = shapes
-        self._memory = memory
+        self._place = device
+        self._cache_shape, self._pages = memory.shape, memory.pages
+        self._packing = memory.packing
         self._identity = identify(device, weights.dtype, self.frozen.digest)
         self._lane = lane(device)
         decoder = DecoderPass(
@@ -90,6 +92,8 @@ class DeviceExecutor:
         self._head = Head(shapes.decode, weights, decoder, kernels)
         self._transfers = Transfers(memory.bytes, self._lane, PinnedRing(device))
         self._host = PinnedHost(device, host_bytes)
+        self._host_bytes = host_bytes
+        self._closed = False
         with torch.inference_mode(), _current(device):
             captured = Graphs(device, graphs)
             self._decodes.capture(captured)
@@ -98,12 +102,12 @@ class DeviceExecutor:
     @property
     def shape(self) -> CacheShape:
         """What one page of the cache holds."""
-        return self._memory.shape
+        return self._cache_shape
 
     @property
     def pages(self) -> int:
         """Pages of memory, for cache and adapters together."""
-        return self._memory.pages
+        return self._pages
 
     @property
     def device(self) -> DeviceExecutor:
@@ -111,9 +115,14 @@ class DeviceExecutor:
         return self
 
     @property
+    def host_bytes(self) -> int:
+        """Of pinned memory, for images that wait in the host."""
+        return self._host_bytes
+
+    @property
     def packing(self) -> Packing:
         """How the device wants the factors."""
-        return self._memory.packing
+        return self._packing
 
     @property
     def identity(self) -> DeviceIdentity:
@@ -131,17 +140,25 @@ class DeviceExecutor:
 
     def upload(self, image: PackedImage, extent: Extent) -> ImageUpload:
         """Start to copy an image into an extent of its size; return at once."""
-        with _current(self._memory.bytes.device):
+        with _current(self._place):
             return self._transfers.upload(image, extent)
 
     def move(self, move: Move) -> None:
         """Copy within the memory, in order with steps, uploads and other moves."""
-        with _current(self._memory.bytes.device):
+        with _current(self._place):
             self._transfers.move(move)
 
     def close(self) -> None:
-        """End the thread of the transfers."""
-        self._transfers.close()
+        """Wait for what is under way, end the thread of the transfers and let go of all memory.
+
+        Graphs are in cycles: what they hold is free after the next full collection.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        with _current(self._place):
+            self._transfers.close()
+        del self._prompts, self._decodes, self._head, self._transfers, self._host
 
     @torch.inference_mode()
     def step(self, pieces: Sequence[Piece]) -> DeviceRows:
@@ -152,11 +169,16 @@ class DeviceExecutor:
             total += len(piece.tokens) - piece.logits_from
         collected = self._head.begin(total)
         order: list[int] = []
-        with _current(self._memory.bytes.device):
+        with _current(self._place):
             for chunk in chunks_of(pieces, self._shapes.prompt, self._shapes.decode):
                 self._chunk(chunk, pieces, collected)
                 order.extend(_numbers(chunk, pieces, firsts))
         return collected.rows(order, self._kernels)
+
+    def parts(self, pieces: Sequence[Piece]) -> Generator[None, None, DeviceRows]:
+        """Do the same; a graph that is launched is not interrupted."""
+        return self.step(pieces)
+        yield
 
     def _chunk(self, chunk: Chunk, pieces: Sequence[Piece], collected: Collected) -> None:
         chosen = (pieces[span.piece].adapter for span in chunk.spans)

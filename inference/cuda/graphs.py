@@ -27,8 +27,8 @@ class Graphs:
 
     def __init__(self, device: torch.device, enabled: bool = True) -> None:
         self._device = device
-        self._enabled = enabled and device.type == "cuda"
-        if self._enabled:
+        self.enabled = enabled and device.type == "cuda"
+        if self.enabled:
             # Streams come from a small ring that torch hands out in turns: two, not two per graph.
             # On a stream of its own a capture takes cuBLAS's workspace from the pool of the graphs,
             # so that it stays theirs.
@@ -40,7 +40,7 @@ class Graphs:
 
     def capture(self, work: Callable[[], None]) -> Callable[[], None]:
         """Return what repeats the work."""
-        return self._captured(work) if self._enabled else work
+        return self._captured(work) if self.enabled else work
 
     def _captured(self, work: Callable[[], None]) -> Replayed:
         graph = torch.cuda.CUDAGraph()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -78,11 +78,12 @@ class Head:
         self._scratch = torch.zeros(scratch, dtype=torch.uint8, device=device)
         self._results = _Results(rows, device)
         self._host = _Results(rows, torch.device("cpu"), pin=device.type == "cuda")
-        self._finish = self._compute
+        self._captured: Callable[[], None] | None = None
 
     def capture(self, graphs: Graphs) -> None:
         """Make one launch of what follows the gathering of rows."""
-        self._finish = graphs.capture(self._compute)
+        if graphs.enabled:
+            self._captured = graphs.capture(self._compute)
 
     def begin(self, total: int) -> Collected:
         """Make room for the wanted rows of a step."""
@@ -94,7 +95,7 @@ class Head:
             some = chunk.inputs.wanted[start : start + self._rows]
             torch.index_select(chunk.buffers.x, 0, some, out=self._x)
             torch.index_select(chunk.buffers.delta, 0, some, out=self._delta)
-            self._finish()
+            (self._captured or self._compute)()
             self._host.flat.copy_(self._results.flat, non_blocking=True)
             if self._host.flat.is_pinned():
                 torch.cuda.current_stream(self._x.device).synchronize()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from enum import Enum
+
 import torch
 
 from inference.cuda.executor import DeviceExecutor
@@ -10,9 +12,24 @@ from inference.cuda.kernel_set import KernelSet, cuda_kernels, twin_kernels
 from inference.cuda.memory import DeviceMemory, page_shape
 from inference.cuda.shapes import StepShapes
 from inference.cuda.weights import DeviceWeights
+from runtime.primitives.errors import Refusal
 
 RESERVED = 3 << 30
 """Bytes of a GPU that stay free for step buffers, graphs and libraries."""
+
+
+class DeviceReason(Enum):
+    """Why a device is refused."""
+
+    FULL = "device_full"
+
+
+class DeviceRefused(Refusal):
+    """A device that cannot serve this model."""
+
+    def __init__(self, reason: DeviceReason, detail: str) -> None:
+        super().__init__(reason, detail)
+        self.reason: DeviceReason = reason
 
 
 def device_executor(
@@ -37,6 +54,12 @@ def device_executor(
         torch.cuda.empty_cache()  # what torch keeps for later counts as taken
         free, _ = torch.cuda.mem_get_info(device)
         pages = (free - RESERVED) // page_shape(weights.config, weights.dtype).page_bytes
+        if pages < 1:
+            raise DeviceRefused(
+                DeviceReason.FULL,
+                f"{device} has {free >> 20} MiB left, of which {RESERVED >> 20} stay free: end "
+                "what else uses it, or take a smaller model",
+            )
     memory = DeviceMemory.allocate(weights.config, pages, weights.dtype, device)
     return DeviceExecutor(
         weights, memory, _kernels(device), products(device), shapes, graphs, host_bytes

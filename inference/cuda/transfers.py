@@ -61,10 +61,13 @@ class ImageUpload:
         self._parts = parts
         self._marks: list[Mark] = []
         self._held = 0
+        self._failure: Exception | None = None
 
     @property
     def ready(self) -> bool:
-        """Whether every copy is enqueued."""
+        """Whether every copy is enqueued; raises what kept one from it."""
+        if self._failure is not None:
+            raise RuntimeError("an adapter cannot be copied to the device") from self._failure
         return len(self._marks) == len(self._parts)
 
     @property
@@ -75,6 +78,10 @@ class ImageUpload:
     def marked(self, mark: Mark) -> None:
         """Note that the next part is enqueued."""
         self._marks.append(mark)
+
+    def failed(self, failure: Exception) -> None:
+        """Note that the rest will not come."""
+        self._failure = failure
 
     def hold(self, layer: int | None) -> None:
         """Let steps wait for the parts up to a layer, or for all; each is waited for once."""
@@ -140,11 +147,12 @@ class Transfers:
             self._arriving[target] = upload
 
     def close(self) -> None:
-        """End the staging thread; orders that it has not begun are dropped."""
+        """End the staging thread behind its last order, and wait for all copies."""
         if self._stager is not None:
             self._orders.put(None)
             self._stager.join()
             self._stager = None
+        self._lane.mark().wait()
 
     def _forget_done(self) -> None:
         for start in [start for start, upload in self._arriving.items() if upload.done]:
@@ -157,7 +165,10 @@ class Transfers:
 
     def _stage(self) -> None:
         while (order := self._orders.get()) is not None:
-            self._send(order, staged=True)
+            try:
+                self._send(order, staged=True)
+            except Exception as failure:  # told to whoever waits for the image
+                order.upload.failed(failure)
 
     def _send(self, order: _Order, staged: bool) -> None:
         self._lane.follow(order.behind)

@@ -96,7 +96,7 @@ def machine_code(name: str, arch: str) -> Path:
     target = folder / "kernels" / kernel_hash().hex()[:16] / _compiler() / f"{name}-{arch}.cubin"
     if not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_suffix(f".{os.getpid()}.part")
+        partial = target.with_suffix(f".{os.getpid()}-{threading.get_ident()}.part")
         partial.write_bytes(compile_cubin(DIRECTORY / f"{name}.cu", arch))
         partial.replace(target)
     return target

@@ -69,3 +69,19 @@ def read_statement(statement: bytes) -> dict[str, Any] | None:
         return None
     known = isinstance(facts, dict) and facts.get("class") in CLASSES.values()
     return facts if known else None
+
+
+def differing(one: bytes, other: bytes) -> list[str]:
+    """Name what two statements differ in; `statement` where they do not say."""
+    if one == other:
+        return []
+    first, second = (_flat(read_statement(statement)) for statement in (one, other))
+    names = sorted(set(first) | set(second)) if first and second else []
+    return [name for name in names if first.get(name) != second.get(name)] or ["statement"]
+
+
+def _flat(facts: dict[str, Any] | None) -> dict[str, Any]:
+    device = None if facts is None else facts.get("device")
+    if facts is None or not isinstance(device, dict):
+        return {}
+    return {name: value for name, value in facts.items() if name != "device"} | device

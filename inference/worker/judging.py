@@ -76,4 +76,6 @@ def _repeats(
         seen = replay(executor, image, prompt, evidence.output_ids, sampling)
     except RequestRefused:
         return False
+    finally:
+        executor.close()
     return seen.agrees(evidence.trace, bounds)

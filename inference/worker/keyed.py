@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import trio
@@ -15,6 +16,7 @@ from inference.api.keys import KeyFile
 from inference.api.loading import Loader
 from inference.api.local import LocalDoor
 from inference.api.models import LocalModels
+from inference.api.names import NamesFile
 from inference.worker.http import WorkerModels
 from inference.worker.library import Library
 
@@ -29,11 +31,13 @@ class Keyed:
         library: Library,
         keys: KeyFile,
         base_name: str,
+        names: Path,
         registry: CollectorRegistry,
     ) -> None:
         own = LocalModels(base_name, store, library.bring)
         models = WorkerModels(library, own)
-        loader = Loader(room.backbone, store, own)
+        loader = Loader(room.backbone, store, own, names=NamesFile(names))
+        loader.restore()
         self.door = LocalDoor(room, models, keys, ApiFigures(registry))
         self._routes = ModelRoutes(models, keys, loader, public=WorkerModels(library, None))
 

@@ -14,8 +14,14 @@ from inference.api.errors import ApiReason, ApiRefused
 from inference.attribution.attribution import Attribution
 from inference.backbone.model import Backbone
 from inference.log import Log
-from inference.worker.archive import ArtifactReason, ArtifactRefused
-from inference.worker.artifact import ArtifactParts, check_declared, open_parts, read_artifact
+from inference.worker.archive import ArtifactReason, ArtifactRefused, unpack
+from inference.worker.artifact import (
+    ADAPTER,
+    ArtifactParts,
+    check_declared,
+    open_parts,
+    read_artifact,
+)
 from inference.worker.chain_view import ChainError, ChainView
 from inference.worker.dataset import Portion, accepted_batches, portions_of
 from runtime.pallets.models.types import Artifact, Model, Stage
@@ -65,6 +71,7 @@ class Library:
         self._most = most
         self._loaded: OrderedDict[int, ServedModel] = OrderedDict()
         self._names: dict[str, int] = {}
+        self._manifests: dict[bytes, bytes] = {}
         self._listed: tuple[int, list[tuple[int, Model]]] | None = None
         self._loading: dict[int, trio.Lock] = {}
         self._failed: dict[int, tuple[float, Refusal]] = {}
@@ -142,6 +149,18 @@ class Library:
             AdapterReason.NOT_STORED, f"no launched model has the adapter 0x{adapter.hex()}"
         )
 
+    def image(self, adapter: bytes) -> bytes:
+        """Read the image of an adapter from the artifact of a model that was loaded before.
+
+        Blocks. Raises AdapterRefused NOT_STORED, ArtifactRefused, OSError.
+        """
+        if adapter not in self._manifests:
+            raise AdapterRefused(
+                AdapterReason.NOT_STORED, f"0x{adapter.hex()} is of no model that was loaded"
+            )
+        manifest = self._manifests[adapter]
+        return unpack(self._path(manifest).read_bytes(), manifest)[1][ADAPTER]
+
     async def _load_or_refuse(self, number: int) -> ServedModel:
         now = trio.current_time()
         self._failed = {k: v for k, v in self._failed.items() if now < v[0] + TOLD_AGAIN_SECONDS}
@@ -170,6 +189,7 @@ class Library:
             portions=await self._portions(model),
             attribution=attribution,
         )
+        self._manifests[served.adapter] = model.artifact.manifest
         _LOG.info(
             "model loaded",
             model=number,
@@ -182,7 +202,7 @@ class Library:
 
     async def _blob(self, declared: Artifact) -> bytes:
         """Read an artifact from disk, or fetch and keep it."""
-        path = trio.Path(self._folder) / f"{declared.manifest.hex()}.artifact"
+        path = trio.Path(self._path(declared.manifest))
         if await path.exists():
             kept = await path.read_bytes()
             if blake2_256(kept) == declared.manifest:
@@ -193,6 +213,9 @@ class Library:
         await partial.write_bytes(blob)
         await partial.rename(path)
         return blob
+
+    def _path(self, manifest: bytes) -> Path:
+        return self._folder / f"{manifest.hex()}.artifact"
 
     async def _fetch(self, manifest: bytes) -> bytes:
         """Ask the node, which asks its peers; what is only late is asked for again."""

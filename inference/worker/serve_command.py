@@ -16,6 +16,7 @@ from threading import Timer
 
 import trio
 
+from inference import serving_process
 from inference.adapters.errors import AdapterReason, AdapterRefused
 from inference.adapters.peft import CONFIG
 from inference.adapters.store import AdapterStore
@@ -23,14 +24,24 @@ from inference.api.errors import ApiRefused
 from inference.api.keys import Authority, KeyFile
 from inference.api.loading import Loader
 from inference.api.loopback import Loopback, is_loopback
+from inference.api.names import NAMES
 from inference.api.server import Server, ServerConfig, running
 from inference.backbone.model import Backbone
+from inference.cluster.connection import joined
 from inference.log import Log, set_up
 from inference.request import Limits
-from inference.worker.devices import Device, build_of, limits_on, pages_of, weights_on
+from inference.worker.devices import (
+    Device,
+    build_of,
+    bytes_of,
+    limits_on,
+    pages_of,
+    weights_on,
+)
 from inference.worker.failures import exit_status
 from inference.worker.node_source import NodeSource
 from inference.worker.progress import open_meter
+from inference.worker.replicas import check_replicas, device_here, engines_of
 
 _LOG = Log("server")
 Named = tuple[str, Path]
@@ -53,6 +64,7 @@ def run_serve(arguments: argparse.Namespace) -> int:
 
 
 def _start(arguments: argparse.Namespace) -> None:
+    check_replicas(arguments)
     authority = Loopback() if arguments.api_keys is None else KeyFile(arguments.api_keys)
     if isinstance(authority, KeyFile):
         _LOG.info("keys read", file=arguments.api_keys, keys=authority.count)
@@ -69,7 +81,10 @@ def _start(arguments: argparse.Namespace) -> None:
             temporary = tempfile.TemporaryDirectory(prefix="openledger-serve-")
             folder = Path(stack.enter_context(temporary))
         sources = [NodeSource(url) for url in arguments.node]
-        store = AdapterStore(folder, backbone, fetch=sources or None)
+        store = AdapterStore(
+            folder, backbone, fetch=sources or None, disk_bytes=bytes_of(arguments.disk)
+        )
+        stack.enter_context(joined(arguments.ray))
         trio.run(_run, arguments, backbone, store, authority)
 
 
@@ -78,31 +93,41 @@ async def _run(
 ) -> None:
     pages = pages_of(backbone, arguments.memory)
     limits = replace(_limits(arguments), pages=pages)
-    device = Device(arguments.device, backbone, limits.pages, arguments.threads)
+    host = bytes_of(arguments.memory)
+    device = Device(device_here(arguments), backbone, limits.pages, arguments.threads, host)
     config = ServerConfig(
         bind=f"{arguments.host}:{arguments.port}",
         base_name=arguments.name or arguments.base.resolve().name,
         executor=device.executor,
-        build=partial(build_of, backbone),
+        engines=engines_of(arguments),
+        build=build_of,
+        names=None if arguments.store is None else arguments.store / NAMES,
         folders=[path for name, path in arguments.adapters if not name],
         threads=arguments.threads,
         limits=limits,
     )
     server = Server(backbone, store, authority, config, fetches=bool(arguments.node))
     await trio.to_thread.run_sync(load_all, server.loader, arguments.adapters)
+    await trio.to_thread.run_sync(server.loader.restore)
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with trio.open_nursery() as nursery:
             stop = trio.Event()
-            nursery.start_soon(_hear, signals, stop, nursery.cancel_scope)
+            nursery.start_soon(_hear, signals, server, stop, nursery.cancel_scope)
             async with running(server):
+                serving_process.settle()
                 await stop.wait()
                 await server.drain()
-            _LOG.info("server stopped")
             nursery.cancel_scope.cancel()
+        _LOG.info("server stopped")
 
 
-async def _hear(signals: AsyncIterator[int], stop: trio.Event, scope: trio.CancelScope) -> None:
-    """Let answers under way be finished after the first signal, and end at once after another."""
+async def _hear(
+    signals: AsyncIterator[int], server: Server, stop: trio.Event, scope: trio.CancelScope
+) -> None:
+    """Let answers under way be finished after the first signal, and end at once after another.
+
+    While the server starts there is nothing to finish.
+    """
     async for number in signals:
         _LOG.info("stopping", signal=signal.Signals(number).name)
         if stop.is_set():
@@ -110,6 +135,7 @@ async def _hear(signals: AsyncIterator[int], stop: trio.Event, scope: trio.Cance
             end = Timer(AT_ONCE_SECONDS, os._exit, (128 + number,))
             end.daemon = True
             end.start()
+        if stop.is_set() or not server.address:
             scope.cancel()
         stop.set()
 

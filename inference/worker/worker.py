@@ -17,6 +17,7 @@ from inference.api.engine_room import EngineRoom
 from inference.api.http import AnswerRoutes, ModelRoutes, StateRoutes, application
 from inference.api.keys import KeyFile
 from inference.api.listening import listen
+from inference.api.names import NAMES
 from inference.api.token_texts import TokenTexts
 from inference.backbone.model import Backbone
 from inference.log import Log
@@ -26,7 +27,7 @@ from inference.worker.attributing import Attributing
 from inference.worker.book import SessionBook
 from inference.worker.chain_view import ChainError, ChainView
 from inference.worker.committee import Committee
-from inference.worker.devices import PROCESSOR, Device, statement_of
+from inference.worker.devices import PROCESSOR, Device, statement_in
 from inference.worker.figures import Figures
 from inference.worker.gathering import Gathering
 from inference.worker.handing_out import HandingOut
@@ -57,6 +58,10 @@ class WorkerConfig:
     device: str = PROCESSOR
     threads: int = 1
     limits: Limits = field(default_factory=Limits)
+    host_bytes: int | None = None
+    """Of this machine's memory, for adapters that wait for a GPU's; None for an eighth of it."""
+    disk_bytes: int | None = None
+    """Of the disk, for the adapters of the store; None for no limit."""
     policy: SubmissionPolicy = field(default_factory=SubmissionPolicy)
     preload: tuple[int, ...] = ()
     keys: KeyFile | None = None
@@ -82,9 +87,17 @@ class Worker:
         self.pulse = Pulse()
         self.stopping = trio.Event()
         self.address = ""
-        store = AdapterStore(config.folder / "adapters", backbone)
+        adapters = config.folder / "adapters"
+        store = AdapterStore(
+            adapters,
+            backbone,
+            fetch=lambda adapter: self.library.image(adapter),
+            disk_bytes=config.disk_bytes,
+        )
         self.book = SessionBook(config.folder / BOOK, view.genesis, key.account_id)
-        self.device = Device(config.device, backbone, config.limits.pages, config.threads)
+        self.device = Device(
+            config.device, backbone, config.limits.pages, config.threads, config.host_bytes
+        )
         self.room = EngineRoom(
             backbone, store, config.limits, executor=self.device.executor, engines=config.engines
         )
@@ -113,7 +126,13 @@ class Worker:
         if config.keys is not None:
             registry = self.figures.registry
             self.keyed = Keyed(
-                self.room, store, self.library, config.keys, config.base_name, registry
+                self.room,
+                store,
+                self.library,
+                config.keys,
+                config.base_name,
+                adapters / NAMES,
+                registry,
             )
         self.figures.registry.register(EngineCollector(lambda: self.room.figures))
         self._config = config
@@ -121,7 +140,7 @@ class Worker:
         self._measure()
 
     def _statement(self) -> bytes:
-        return statement_of(self.room.backbone, self.room.executor)
+        return statement_in(self.room)
 
     def health(self) -> dict[str, Any]:
         """Say whether requests are served, and how the worker does."""

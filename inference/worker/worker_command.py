@@ -9,18 +9,18 @@ from functools import partial
 
 import trio
 
+from inference import serving_process
 from inference.api.keys import KeyFile
 from inference.backbone.model import Backbone
 from inference.cluster.connection import joined
-from inference.cluster.errors import ClusterReason, ClusterRefused
 from inference.log import Log, set_up
-from inference.serving_engine import OpenEngine
 from inference.worker.chain_view import ChainError
-from inference.worker.devices import PROCESSOR, limits_on, pages_of
+from inference.worker.devices import bytes_of, limits_on, pages_of
 from inference.worker.failures import exit_status
 from inference.worker.node_view import NodeView
 from inference.worker.private_line import NodeLine
 from inference.worker.registration import register
+from inference.worker.replicas import check_replicas, device_here, engines_of
 from inference.worker.secrets_file import key_from_file, key_from_option
 from inference.worker.submitting import SubmissionPolicy
 from inference.worker.worker import WorkerConfig, open_worker
@@ -39,9 +39,7 @@ def run_worker(arguments: argparse.Namespace) -> int:
 
 
 def _start(arguments: argparse.Namespace) -> None:
-    if arguments.ray is not None and arguments.device != PROCESSOR:
-        text = "replicas compute on processors: leave --device out, or --ray"
-        raise ClusterRefused(ClusterReason.BAD_DEVICE, text)
+    check_replicas(arguments)
     if arguments.key_uri is None:
         keys = [key_from_file(arguments.key_file or arguments.base_path / "worker.key")]
     else:
@@ -96,23 +94,17 @@ async def _work(
         folder=arguments.base_path,
         bind=f"{arguments.host}:{arguments.port}",
         capacity=arguments.capacity,
-        device=arguments.device,
+        device=device_here(arguments),
         limits=replace(limits_on(arguments.device), pages=pages_of(backbone, arguments.memory)),
+        host_bytes=bytes_of(arguments.memory),
+        disk_bytes=bytes_of(arguments.disk),
         threads=arguments.threads,
         policy=SubmissionPolicy(arguments.submit_receipts, arguments.submit_blocks),
         preload=arguments.preload,
         keys=None if arguments.api_keys is None else KeyFile(arguments.api_keys),
         base_name=arguments.base.resolve().name,
-        engines=_engines(arguments),
+        engines=engines_of(arguments),
     )
     async with open_worker(view, backbone, key, config, NodeLine(client)):
+        serving_process.settle()
         await trio.sleep_forever()
-
-
-def _engines(arguments: argparse.Namespace) -> OpenEngine | None:
-    """Return what opens replicas on the cluster; None for an engine here."""
-    if arguments.ray is None:
-        return None
-    from inference.cluster.opening import on_ray
-
-    return on_ray(arguments.base, arguments.replicas, arguments.threads)

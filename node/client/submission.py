@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -170,7 +171,10 @@ class Submitter:
         return None
 
     async def _search(self, signed: Signed) -> str:
-        """Find out by asking again and again: over HTTP, and after a connection broke."""
+        """Find out by asking again and again: over HTTP, and after a connection broke.
+
+        What the node knows nothing of was lost on its way, and is handed in again.
+        """
         while True:
             told = await self._transport.request(
                 "openledger_whyDropped", ("0x" + signed.hash.hex(),)
@@ -179,7 +183,12 @@ class Submitter:
             if reason == "FINALIZED":
                 block: str = told["block"]
                 return block
-            if reason not in (None, "INCLUDED"):
+            if reason is None:
+                with suppress(CallError):  # a refusal is told to the next question, with its reason
+                    await self._transport.request(
+                        "author_submitExtrinsic", ("0x" + signed.data.hex(),)
+                    )
+            elif reason != "INCLUDED":
                 raise Refused(reason, told["detail"])
             head = await self._transport.request("chain_getFinalizedHead", ())
             header = await self._transport.request("chain_getHeader", (head,))

@@ -151,6 +151,9 @@ class WebSocketTransport:
             with trio.move_on_after(ANSWER_SECONDS) as waiting:
                 await pending.answered.wait()
         except ConnectionClosed:
+            # Its reader may not have had a turn yet: nobody may take the socket for alive.
+            if self._socket is socket:
+                self._drop()
             raise ConnectionLost(f"the connection broke while sending {method}") from None
         finally:
             self._pending.pop(ident, None)

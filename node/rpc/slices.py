@@ -46,6 +46,8 @@ class LoopShare:
             await self._queue.park()
         else:
             await trio.lowlevel.checkpoint()
+        while self._spent >= PASS_SECONDS:  # by those who came back in the same pass
+            await self._queue.park()
 
     async def _renew(self) -> None:
         """Wake those who wait, pass by pass, until nobody does."""

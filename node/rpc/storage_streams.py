@@ -29,7 +29,7 @@ MOST_HELD_OF_ONE = 4 << 20
 
 PRUNED_MEANWHILE = "the state was pruned meanwhile; ask a node with --state-pruning archive"
 
-_PIECE = 64 << 10
+PIECE = 64 << 10
 """After so many characters of items the client's outbox is looked at again."""
 
 _log = logging.getLogger("openledger.rpc")
@@ -126,6 +126,6 @@ def _send_piece(subscription: Subscription, name: str, items: Items, work: Slice
         if item is not None:
             subscription.notify({"event": name, **item})
             size += sum(map(len, item.values()))
-        if work.over or size > _PIECE:
+        if work.over or size > PIECE:
             return True
     return False

@@ -62,7 +62,8 @@ class WebSocketConnection:
         self._arriving = ArrivingRequest(backlog.arriving)
         self._in_flight = 0
         self._room = trio.Event()
-        self._heard = trio.current_time()
+        self._silent = 0
+        """How many times in a row `_keep_alive` woke and nothing had been heard since the last."""
 
     async def serve(self, head: bytes, trailing: bytes) -> None:
         """Answer until the client leaves; `head` is its upgrade request, then comes `trailing`."""
@@ -82,7 +83,7 @@ class WebSocketConnection:
 
     async def _read(self, data: bytes, trailing: bytes) -> None:
         while True:
-            self._heard = trio.current_time()
+            self._silent = 0
             try:
                 self._protocol.receive_data(data or None)
                 if not await self._answer():
@@ -151,7 +152,7 @@ class WebSocketConnection:
                 self._room = trio.Event()
                 await self._outbox.flush()
                 await self._room.wait()
-                self._heard = trio.current_time()  # nobody listened: its silence says nothing
+                self._silent = 0  # nobody listened: its silence says nothing
         except BaseException:
             deferred.close()
             raise
@@ -177,13 +178,17 @@ class WebSocketConnection:
         self._outbox.wake()
 
     async def _keep_alive(self) -> None:
-        """Ping a silent client, and leave one that does not answer."""
+        """Ping a silent client, and leave one that does not answer.
+
+        Its silence is counted in waits of this task: a node that stood still for long itself has
+        to ask first.
+        """
         while True:
             await trio.sleep(self._limits.ping_seconds)
-            silent = trio.current_time() - self._heard
-            if silent > self._limits.idle_seconds:
+            self._silent += 1
+            if self._silent * self._limits.ping_seconds > self._limits.idle_seconds:
                 self._scope.cancel()
-            elif silent >= self._limits.ping_seconds and self._protocol.state is _OPEN:
+            elif self._silent > 1 and self._protocol.state is _OPEN:
                 self._outbox.put(self._protocol.send(Ping()))
                 self._outbox.wake()
 

@@ -6,10 +6,12 @@ import fcntl
 import hashlib
 import importlib.util
 import json
+import re
 import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 import venv
@@ -22,9 +24,11 @@ from typing import Any
 import pytest
 
 from tests.clients.settled_chain import settled
+from tests.patience import PATIENCE
 
 __all__ = ["settled"]
 
+LEAST_PORT, PORTS = 20_000, 10_000
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
 INSTALLED = ROOT / "build" / "clients"
@@ -49,7 +53,7 @@ class Node:
         sent = urllib.request.Request(
             self.http, json.dumps(request).encode(), {"content-type": "application/json"}
         )
-        with urllib.request.urlopen(sent, timeout=10) as response:
+        with urllib.request.urlopen(sent, timeout=60) as response:
             return json.load(response)["result"]
 
 
@@ -64,8 +68,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
 @contextmanager
 def running_node(log: Path, *arguments: str) -> Iterator[Node]:
     """Start a node in a process of its own; it has to stop in order at the end."""
-    running = Node(free_port())
-    options = ["--no-prometheus", "--rpc-port", str(running.port), *arguments]
+    options = ["--no-prometheus", "--rpc-port", "0", *arguments]
     with log.open("wb") as output:
         process = subprocess.Popen(
             [str(Path(sys.executable).with_name("openledger")), "node", *options],
@@ -74,33 +77,43 @@ def running_node(log: Path, *arguments: str) -> Iterator[Node]:
             cwd=ROOT,
         )
         try:
-            _wait_for_blocks(running, process, log)
-            yield running
+            yield _wait_for_blocks(process, log)
         finally:
             process.terminate()
-            status = process.wait(20)
+            status = process.wait(PATIENCE)
     assert status == 0, log.read_text()
 
 
-def _wait_for_blocks(running: Node, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            break
-        try:
+def _wait_for_blocks(process: subprocess.Popen[bytes], log: Path) -> Node:
+    deadline = time.monotonic() + 180
+    while time.monotonic() < deadline and process.poll() is None:
+        if told := re.search(r"listening +what=rpc .*port=(\d+)\n", log.read_text()):
+            running = Node(int(told[1]))
             if int(running.call("chain_getHeader")["number"], 16) >= 3:
-                return
-        except OSError:
-            pass
+                return running
         time.sleep(0.1)
     pytest.fail(f"the node makes no blocks:\n{log.read_text()}")
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a port for a program that cannot choose one by itself.
+
+    No other test process is given the same, and no connection that somebody opens meanwhile: it
+    lies below those that the system gives out.
+    """
+    with (Path(tempfile.gettempdir()) / "openledger-test-ports").open("a+") as taken:
+        fcntl.flock(taken, fcntl.LOCK_EX)
+        taken.seek(0)
+        last = int(taken.read() or LEAST_PORT)
+        for step in range(1, PORTS):
+            port = LEAST_PORT + (last - LEAST_PORT + step) % PORTS
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    continue
+            taken.truncate(0)
+            taken.write(str(port))
+            return port
+    raise AssertionError("no port is free")
 
 
 @pytest.fixture(scope="session")
@@ -207,7 +220,7 @@ def _node_package() -> Path:
 
 def flow(command: list[str], folder: Path) -> dict[str, Any]:
     """Run a client's script; it prints one JSON object with what it saw as its last line."""
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=180)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     seen: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     return seen

@@ -32,7 +32,10 @@ from runtime.protocols.record_batch import encode_batch
 from runtime.protocols.record_batch import summarise as summarise_records
 from runtime.protocols.report import QueryCode, Report, Scored
 from runtime.protocols.weights import cluster_scores, weights
+from tests.patience import PATIENCE
 
+MOST_BLOCKS = 300
+"""So many are followed in search of an event."""
 OPEN = 10**18
 LAYOUT = (4, 4)
 QUERY = QueryCode(bytes((10, 20, 246, 7, 1, 2, 3, 4)), (0, 1))
@@ -322,13 +325,18 @@ async def until(
     client: NodeClient, start: int, told: Callable[[FinalizedBlock], Any], what: str
 ) -> Any:
     """Follow finality from a block on until `told` finds something true in one; returns that."""
-    with trio.move_on_after(60):
+    last = start
+    with trio.move_on_after(PATIENCE) as waiting:
         async with aclosing(client.finalized_blocks(start)) as blocks:
             async for block in blocks:
                 found = told(block)
                 if found:
                     return found
-    raise AssertionError(f"{what} did not happen in the minute after block {start}")
+                last = block.header.number
+                if last >= start + MOST_BLOCKS:
+                    break
+                waiting.deadline = trio.current_time() + PATIENCE
+    raise AssertionError(f"{what} did not happen from block {start} to {last}, the last one")
 
 
 async def height(client: NodeClient) -> int:

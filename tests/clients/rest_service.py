@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from tests.clients.conftest import Node, free_port, node_program
+from tests.patience import PATIENCE
 
 PROGRAM = Path("node_modules/@substrate/api-sidecar/build/src/main.js")
 
@@ -27,6 +28,14 @@ class Answer:
 
     status: int
     body: Any
+
+
+@dataclass(frozen=True)
+class Sent:
+    """An extrinsic that was submitted, and the last block that was final before."""
+
+    hash: str
+    after: int
 
 
 @dataclass(frozen=True)
@@ -49,26 +58,30 @@ class Sidecar:
             {"content-type": "application/json"},
         )
         try:
-            with urllib.request.urlopen(sent, timeout=30) as response:
+            with urllib.request.urlopen(sent, timeout=PATIENCE) as response:
                 return Answer(response.status, json.load(response))
         except urllib.error.HTTPError as refusal:
             with refusal:
                 return Answer(refusal.code, json.load(refusal))
 
-    def finalized_with(self, extrinsic: str) -> tuple[Any, Any]:
+    def head(self) -> int:
+        """Return the number of the last finalised block."""
+        return int(self.get("/blocks/head")["number"])
+
+    def finalized_with(self, sent: Sent) -> tuple[Any, Any]:
         """Wait for the finalised block that holds an extrinsic; returns both."""
-        number = int(self.get("/blocks/head")["number"]) - 1
-        deadline = time.monotonic() + 30
+        number = sent.after + 1
+        deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
-            if number > int(self.get("/blocks/head")["number"]):
+            if number > self.head():
                 time.sleep(0.2)
                 continue
             block = self.get(f"/blocks/{number}")
-            found = [x for x in block["extrinsics"] if x["hash"] == extrinsic]
+            found = [x for x in block["extrinsics"] if x["hash"] == sent.hash]
             if found:
                 return block, found[0]
             number += 1
-        pytest.fail(f"no block has the extrinsic {extrinsic}")
+        pytest.fail(f"no block has the extrinsic {sent.hash}")
 
 
 @contextmanager
@@ -94,11 +107,11 @@ def running_sidecar(folder: Path, node: Node, log: Path) -> Iterator[Sidecar]:
             yield running
         finally:
             process.terminate()
-            process.wait(20)
+            process.wait(PATIENCE)
 
 
 def _wait_for_answers(running: Sidecar, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline and process.poll() is None:
         try:
             running.get("/node/version")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.clients.conftest import HERE, Node, flow, free_port, node_program, running_node
+from tests.clients.conftest import HERE, Node, flow, node_program, running_node
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -27,12 +27,11 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     folder = tmp_path_factory.mktemp("pair")
     password = folder / "password"
     password.write_text("of a test")
-    listen = ("--listen-addr", f"/ip4/127.0.0.1/tcp/{free_port()}")
+    listen = ("--listen-addr", "/ip4/127.0.0.1/tcp/0")
     data = ("--base-path", str(folder / "data"), "--password-filename", str(password))
     dev = ("--dev", "--state-pruning", "archive")
     with running_node(folder / "validator", *dev, *data, *listen) as validator:
         (address,) = validator.call("system_localListenAddresses")
-        listen = ("--listen-addr", f"/ip4/127.0.0.1/tcp/{free_port()}")
         options = ("--chain", "dev", "--tmp", "--bootnodes", address, *listen)
         with running_node(folder / "follower", *options) as follower:
             yield Pair(validator, follower)

@@ -18,8 +18,14 @@ from tests.clients.serve_process import ADMIN_KEY, KEY, Serving, serving, write_
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 
+@pytest.fixture(scope="module", params=["here", "replicas"])
+def engines(request: pytest.FixtureRequest) -> tuple[str, ...]:
+    """Return the options of a server that computes by itself, and of one that has it done."""
+    return () if request.param == "here" else ("--ray", "local", "--replicas", "2")
+
+
 @pytest.fixture(scope="module")
-def adapters(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def adapters(engines: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("served")
     backbone = Backbone.load(OPEN_NANO)
     write_adapters(folder / "adapters", backbone, {"one": 2, "two": 4, "three": 8})
@@ -28,7 +34,7 @@ def adapters(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def server(adapters: Path) -> Iterator[Serving]:
+def server(engines: tuple[str, ...], adapters: Path) -> Iterator[Serving]:
     one = adapters / "adapters" / "one"
     rest = adapters / "rest"
     rest.mkdir()
@@ -37,7 +43,7 @@ def server(adapters: Path) -> Iterator[Serving]:
     folders = ("--adapters", f"one={one}", "--adapters", str(rest))
     later = adapters / "later"
     later.mkdir()
-    with serving(adapters / "run", *folders, "--adapters", str(later)) as running:
+    with serving(adapters / "run", *folders, "--adapters", str(later), *engines) as running:
         (adapters / "more" / "extra").rename(later / "extra")
         yield running
 
@@ -46,7 +52,8 @@ def server(adapters: Path) -> Iterator[Serving]:
 def seen(server: Serving, adapters: Path, openai_client: Path) -> dict[str, Any]:
     script = str(HERE / "py" / "openai_flow.py")
     later = str(adapters / "later")
-    return flow([str(openai_client), script, server.url, KEY, ADMIN_KEY, later], HERE)
+    arguments = [server.url, KEY, ADMIN_KEY, later, str(server.hold)]
+    return flow([str(openai_client), script, *arguments], HERE)
 
 
 def test_streamed_and_concurrent_answers_equal_the_whole_ones(seen: dict[str, Any]) -> None:

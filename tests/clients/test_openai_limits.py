@@ -8,6 +8,7 @@ import pytest
 
 from tests.clients.conftest import HERE, flow
 from tests.clients.serve_process import KEY, OTHER_KEY, serving
+from tests.patience import PATIENCE
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -18,8 +19,9 @@ def test_a_full_queue_is_a_rate_limit_error_that_patience_overcomes(
     limits = ("--running", "1", "--waiting", "8", "--waiting-per-tenant", "1")
     with serving(tmp_path, *limits) as server:
         script = str(HERE / "py" / "openai_limits_flow.py")
-        seen = flow([str(openai_client), script, server.url, KEY, OTHER_KEY], HERE)
-    assert len(seen["refused"]) >= 2
+        arguments = [server.url, KEY, OTHER_KEY, str(server.hold)]
+        seen = flow([str(openai_client), script, *arguments], HERE)
+    assert len(seen["refused"]) == 8
     assert seen["classes"] == {"RateLimitError": len(seen["refused"])}
     for told in seen["refused"]:
         assert (told["code"], told["type"]) == ("tenant_queue_full", "overloaded_error")
@@ -34,9 +36,9 @@ def test_a_signal_lets_streams_finish_and_refuses_new_requests(
 ) -> None:
     with serving(tmp_path) as server:
         script = str(HERE / "py" / "openai_drain_flow.py")
-        pid = str(server.process.pid)
-        seen = flow([str(openai_client), script, server.url, KEY, pid], HERE)
-        assert server.process.wait(60) == 0
+        arguments = [server.url, KEY, str(server.process.pid), str(server.hold)]
+        seen = flow([str(openai_client), script, *arguments], HERE)
+        assert server.process.wait(PATIENCE) == 0
     assert seen["finish"] == "length"
     assert seen["tokens"] == seen["asked"]
     assert set(seen["late"]) <= {"InternalServerError", "APIConnectionError"}

@@ -21,7 +21,7 @@ from runtime.primitives.hashing import blake2_256
 from tests.clients.conftest import HERE, flow
 from tests.clients.serve_process import KEY, serving
 from tests.e2e.live_market import BOB, CHARLIE, Live, launch, publish
-from tests.e2e.network_world import Node, World, network, wait_until
+from tests.e2e.network_world import SETTLING, Node, World, network, wait_until
 from tests.e2e.test_committee_across_nodes import trained
 from tests.inference.tiny_models import save_checkpoint, tiny_config, tiny_tensors
 
@@ -76,7 +76,7 @@ def follower(launched: Launched, name: str, *options: str) -> Node:
     node = launched.world.add(name)
     launched.world.start(node, *options)
     target = launched.world[0].final
-    wait_until(lambda: node.final >= target, 60, f"{name} follows", launched.world)
+    wait_until(lambda: node.final >= target, SETTLING, f"{name} follows", launched.world)
     return node
 
 
@@ -117,7 +117,7 @@ def test_a_damaged_copy_is_refused_by_its_hash_and_the_next_node_is_asked(
 ) -> None:
     second = follower(launched, "second")
     copy = launched.copy(second)
-    wait_until(copy.exists, 60, "the artifact reaches the second node", launched.world)
+    wait_until(copy.exists, SETTLING, "the artifact reaches the second node", launched.world)
     damaged = bytearray(launched.blob)
     damaged[-9] ^= 1
     copy.write_bytes(damaged)
@@ -132,7 +132,7 @@ def test_peers_past_a_damaged_copy_give_a_node_what_it_lacks(
 ) -> None:
     damaged = follower(launched, "damaged")
     copy = launched.copy(damaged)
-    wait_until(copy.exists, 60, "the artifact reaches the node", launched.world)
+    wait_until(copy.exists, SETTLING, "the artifact reaches the node", launched.world)
     copy.write_bytes(launched.blob[:-9] + bytes(9))
     third = follower(launched, "third", "--blobs", "none")
     seen, _ = ask_through(launched, tmp_path / "run", openai_client, third)

@@ -13,7 +13,7 @@ from runtime.primitives.extrinsic import Extensions, mortal
 from runtime.primitives.keys import ss58_encode
 from runtime.primitives.types import Id
 from tests.clients.conftest import Node
-from tests.clients.rest_service import Sidecar, running_sidecar
+from tests.clients.rest_service import Sent, Sidecar, running_sidecar
 from tests.clients.settled_chain import Settled
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
@@ -56,14 +56,13 @@ def test_the_node_routes_describe_the_node(sidecar: Sidecar, node: Node) -> None
 
 def test_a_waiting_transaction_is_shown_in_the_pool(sidecar: Sidecar) -> None:
     assert sidecar.get("/node/transaction-pool").keys() == {"pool"}
-    # A block may take it before anybody looks, but not every time.
-    for _ in range(10):
-        sent = submit(sidecar, encode_call("System", "remark", remark=b"waiting"))
-        waiting = [one["hash"] for one in sidecar.get("/node/transaction-pool")["pool"]]
-        sidecar.finalized_with(sent)
-        if sent in waiting:
-            return
-    pytest.fail("no transaction was ever seen in the pool")
+    remark = encode_call("System", "remark", remark=b"waiting")
+    later = submit(sidecar, remark, next_nonce(sidecar) + 1)  # no block takes it before the other
+    waiting = [one["hash"] for one in sidecar.get("/node/transaction-pool")["pool"]]
+    assert waiting == [later.hash]
+    sidecar.finalized_with(submit(sidecar, remark))
+    sidecar.finalized_with(later)
+    assert sidecar.get("/node/transaction-pool") == {"pool": []}
 
 
 def test_the_runtime_routes_describe_the_runtime(sidecar: Sidecar, node: Node) -> None:
@@ -201,12 +200,12 @@ def test_the_events_of_a_settlement_are_decoded_and_sum_to_the_fee(
 
 
 def test_a_transfer_signed_by_our_client_is_submitted(sidecar: Sidecar) -> None:
-    extrinsic = signed(sidecar, transfer(3 * OPEN))
+    extrinsic, head = signed(sidecar, transfer(3 * OPEN)), sidecar.head()
     due = sidecar.ask("/transaction/fee-estimate", {"tx": extrinsic})
     sent = sidecar.ask("/transaction", {"tx": extrinsic})
     assert (due.status, sent.status) == (200, 200)
     assert due.body["class"] == "Normal"
-    _, found = sidecar.finalized_with(sent.body["hash"])
+    _, found = sidecar.finalized_with(Sent(sent.body["hash"], head))
     assert found["success"]
     assert found["args"]["value"] == str(3 * OPEN)
     assert found["signature"]["signer"] == {"id": ss58_encode(SIGNER.account_id)}
@@ -272,11 +271,16 @@ def transfer(amount: int) -> bytes:
     return encode_call("Balances", "transfer_keep_alive", dest=Id(TARGET.account_id), value=amount)
 
 
-def submit(sidecar: Sidecar, call: bytes) -> str:
-    sent = sidecar.ask("/transaction", {"tx": signed(sidecar, call)})
+def submit(sidecar: Sidecar, call: bytes, nonce: int | None = None) -> Sent:
+    extrinsic, head = signed(sidecar, call, nonce), sidecar.head()
+    sent = sidecar.ask("/transaction", {"tx": extrinsic})
     assert sent.status == 200, sent.body
-    extrinsic: str = sent.body["hash"]
-    return extrinsic
+    return Sent(sent.body["hash"], head)
+
+
+def next_nonce(sidecar: Sidecar) -> int:
+    told = sidecar.get(f"/accounts/{ss58_encode(SIGNER.account_id)}/balance-info")
+    return int(told["nonce"])
 
 
 def dry_run(sidecar: Sidecar, call: bytes, nonce: int | None = None) -> Any:
@@ -291,8 +295,7 @@ def signed(sidecar: Sidecar, call: bytes, nonce: int | None = None) -> str:
     height = int(material["at"]["height"])
     era = mortal(64, height)
     if nonce is None:
-        told = sidecar.get(f"/accounts/{ss58_encode(SIGNER.account_id)}/balance-info")
-        nonce = int(told["nonce"])
+        nonce = next_nonce(sidecar)
     extrinsic = sign_extrinsic(
         call,
         SIGNER,

@@ -97,7 +97,7 @@ def run(folder: Path, node: Node, *blocks: int) -> list[dict[str, Any]]:
     """Index the blocks from one to another, or a few of the newest from one on."""
     script = str(HERE / "subsquid" / "indexer.mjs")
     command = [node_program(), script, node.websocket, *map(str, blocks)]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr}"
     return [json.loads(line) for line in done.stdout.splitlines() if '"number"' in line]
 
@@ -211,8 +211,9 @@ def test_events_belong_to_the_call_that_deposited_them(
 
 def test_new_blocks_are_indexed_as_they_come(folder: Path, node: Node, made: Made) -> None:
     blocks = run(folder, node, made.last)
-    assert [block["number"] for block in blocks] == list(range(made.last, made.last + 5))
-    assert any(block["isHead"] for block in blocks)
+    assert [b["number"] for b in blocks] == list(range(made.last, made.last + len(blocks)))
+    assert len(blocks) >= 5
+    assert blocks[-1]["isHead"]
 
 
 def place(indexed: list[dict[str, Any]], included: Included) -> tuple[dict[str, Any], int]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from genesis.spec import ChainSpec
 from genesis.validators import development_validator
 from node.agreement import agreement_settings
 from runtime.primitives.digest import PreDigest, find_claim, find_next_epoch
@@ -38,6 +40,21 @@ def claimed(node: Node, number: int) -> Claimed:
 
 def claims(node: Node, first: int, last: int) -> list[Claimed]:
     return [claimed(node, number) for number in range(first, last + 1)]
+
+
+def leaders(node: Node, spec: ChainSpec, epoch: int, views: Iterable[int]) -> list[int]:
+    """Return the positions that lead views of an epoch, whether or not a block came of them."""
+    found = agreement_settings(spec, bytes.fromhex(str(node.hash(0))[2:])).epoch
+    for number in range(1, node.final + 1):
+        if found.number == epoch:
+            break
+        header = node.call("chain_getHeader", node.hash(number))
+        items = [decode(DigestItem, bytes.fromhex(log[2:])) for log in header["digest"]["logs"]]
+        announcement = find_next_epoch(items)
+        if announcement is not None:
+            found = found.after(announcement, bytes(32), number)
+    assert found.number == epoch, f"epoch {epoch} was not announced"
+    return [found.leader(view) for view in views]
 
 
 def position(world: World, index: int) -> int:

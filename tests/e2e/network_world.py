@@ -26,10 +26,11 @@ from genesis.validators import validator_suri
 from node.localnet.child import Child
 from node.localnet.figures import Figures, parse_figures
 from node.localnet.plan import Member, Ports, node_command, validator_name
+from tests.patience import PATIENCE
 
 BLOCK_MS, DELTA_MS, EPOCH = 400, 150, 15
 """Quick enough for tests, slow enough for two cores."""
-SETTLING = 40.0
+SETTLING = 180.0
 """Seconds in which a network of idle nodes does whatever a test waits for."""
 BEGIN = "node started"
 
@@ -54,21 +55,21 @@ class Node:
     def key(self) -> str | None:
         return self.member.suri
 
-    def call(self, method: str, *params: object, seconds: float = 5.0) -> Any:
+    def call(self, method: str, *params: object) -> Any:
         body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
         request = urllib.request.Request(
             f"http://{self.member.host}:{self.member.ports.rpc}",
             json.dumps(body).encode(),
             {"content-type": "application/json"},
         )
-        with urllib.request.urlopen(request, timeout=seconds) as response:
+        with urllib.request.urlopen(request, timeout=PATIENCE) as response:
             answer = json.load(response)
         assert "error" not in answer, answer
         return answer["result"]
 
     def figures(self) -> Figures:
         url = f"http://{self.member.host}:{self.member.ports.prometheus}/metrics"
-        with urllib.request.urlopen(url, timeout=5) as response:
+        with urllib.request.urlopen(url, timeout=PATIENCE) as response:
             return parse_figures(response.read().decode())
 
     def figures_or_none(self) -> Figures | None:
@@ -94,7 +95,7 @@ class Node:
     def stop(self) -> None:
         """Stop it in order."""
         self.child.stop()
-        status = self.child.wait(20)
+        status = self.child.wait(60)
         assert status == 0, f"{self.name} ended with {status}:\n{self.log[-3000:]}"
 
     def freeze(self) -> None:
@@ -159,10 +160,16 @@ class World:
         for node in self.nodes:
             try:
                 state = str(node.figures()) if node.child.alive else f"ended {node.child.status}"
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError, HTTPException) as error:
                 state = f"silent ({error})"
             lines.append(f"{node.name}: {state}\n    {node.child.last_line()}")
         return "\n".join(lines)
+
+
+def signs(node: Node) -> bool:
+    """Tell whether a node answers and signs."""
+    figures = node.figures_or_none()
+    return figures is not None and figures.signing is True
 
 
 def wait_until(

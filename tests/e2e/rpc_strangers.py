@@ -16,9 +16,10 @@ from node.rpc.limits import RpcLimits
 from tests.e2e.rpc_answers import Answers, decode, speaks
 from tests.e2e.rpc_calls import Calls, Described, encode
 from tests.e2e.rpc_values import Known
+from tests.patience import PATIENCE
 
 _JSON = {"content-type": "application/json"}
-_PATIENCE = 60.0
+
 MOST_BYTES = RpcLimits().request_bytes
 _SHOWN = 2000
 
@@ -77,7 +78,7 @@ class HttpStranger(Stranger):
 
     async def run(self, rounds: int) -> None:
         """Call every method so often."""
-        async with httpx.AsyncClient(timeout=_PATIENCE) as web:
+        async with httpx.AsyncClient(timeout=PATIENCE) as web:
             for _ in range(rounds):
                 for method in self._calls.round():
                     if self._calls.source.random() < 0.03:
@@ -157,7 +158,7 @@ class SocketStranger(Stranger):
             waiting[batch[0]["id"]] += 1
         async with trio.open_nursery() as nursery:
             nursery.start_soon(socket.send, *sent)
-            with trio.fail_after(_PATIENCE):
+            with trio.fail_after(PATIENCE):
                 while waiting.total():
                     try:
                         message = await socket.receive()

@@ -42,6 +42,7 @@ from tests.clients.main_job import (
 )
 from tests.e2e.bad_world import goes_on, pieces, reason, refused, signed, unharmed
 from tests.e2e.failing_calls import REMARK, RICH, STRANGER, failing_calls
+from tests.patience import PATIENCE
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -189,6 +190,7 @@ async def test_signatures_that_do_not_fit_are_refused(client: NodeClient, scheme
 
 async def test_wrong_facts_and_nonces_are_refused_by_name(client: NodeClient) -> None:
     nonce = await client.nonce(DAVE.account_id)
+    worker_nonce = await client.nonce(WORKER.account_id)
     assert nonce > 0
     at = await height(client)
     later = Mortal(65_536, 60_000)
@@ -207,7 +209,7 @@ async def test_wrong_facts_and_nonces_are_refused_by_name(client: NodeClient) ->
         "tip": (signed(client, REMARK, DAVE, nonce, tip=RICH), "Payment"),
         "greatest tip": (signed(client, REMARK, DAVE, nonce, tip=2**128 - 1), "Payment"),
         "no money": (signed(client, REMARK, STRANGER, 0), "Payment"),
-        "worker without money": (signed(client, REMARK, WORKER, 0), "Payment"),
+        "worker without money": (signed(client, REMARK, WORKER, worker_nonce), "Payment"),
         "nobody": (UncheckedExtrinsic(zero, REMARK).encode(), "BadSigner"),
         "index": (
             UncheckedExtrinsic(replace(zero, address=Index(0)), REMARK).encode(),
@@ -227,7 +229,7 @@ async def test_a_nonce_ahead_waits_outside_the_blocks_until_its_era_ends(
 ) -> None:
     async with unharmed(client):
         at = await height(client)
-        era = mortal(4, at)
+        era = mortal(16, at)  # long enough to be told of before it ends
         birth = await client.block_hash(era.birth(at))
         assert birth is not None
         ahead = await client.nonce(WAITING.account_id) + 5
@@ -237,7 +239,7 @@ async def test_a_nonce_ahead_waits_outside_the_blocks_until_its_era_ends(
         assert again.code == 1013, again
         rival = await refused(client, signed(client, REMARK[:-1] + b"!", WAITING, ahead))
         assert rival.code == 1014, rival
-        with trio.fail_after(30):
+        with trio.fail_after(PATIENCE):
             while (told := await client.request("openledger_whyDropped", name)) is None:
                 await trio.sleep(0.1)
         assert told["reason"] == "EXPIRED"

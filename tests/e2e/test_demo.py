@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.longest]
 ROOT = Path(__file__).parents[2]
 MOST_SECONDS = 1500
 UNTOUCHED = "1000000000000000000000000"

@@ -14,7 +14,7 @@ from examples.demo.run import Stage, run_demo
 from examples.demo.screen import Screen
 from examples.demo.settings import Settings
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.longest]
 MOST_SECONDS = 1200
 QUICK_TRAINING = (
     "--epochs", "1", "--rank", "2", "--coordinates", "64", "--layers", "1", "--threads", "1",

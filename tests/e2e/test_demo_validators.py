@@ -14,7 +14,7 @@ from examples.demo.settings import Settings
 from tests.e2e.network_world import alone
 from tests.e2e.test_demo_kill import QUICK_TRAINING
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.longest]
 MOST_SECONDS = 900
 VALIDATORS = {"Alice//stash", "Bob//stash", "Charlie//stash", "Dave//stash"}
 OWNER = "Dave//stash"
@@ -27,7 +27,7 @@ async def test_a_committee_of_other_validators_judges_what_one_executes(tmp_path
         records_each=6,
         max_tokens=12,
         train_options=QUICK_TRAINING,
-        windows=(20, 6, 2, 20),
+        windows=(30, 12, 2, 20),
     )
     with alone(), trio.fail_after(MOST_SECONDS), (tmp_path / "screen").open("w") as told:
         report = await run_demo(settings, Screen(Console(file=told)))

@@ -30,7 +30,7 @@ def height(node: Node) -> int:
 
 
 def reach(node: Node, number: int) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while height(node) < number:
         assert time.monotonic() < deadline, f"the chain stands at {height(node)}"
         time.sleep(0.1)
@@ -53,14 +53,14 @@ def test_a_lone_validator_changes_its_key_while_it_runs(tmp_path: Path) -> None:
     base = ["--chain", str(chain), "--base-path", str(tmp_path / "node")]
     secret = ["--password-filename", str(password)]
     insert = [PROGRAM, "key", "insert", *base, *secret, "--suri", validator_suri(0)]
-    subprocess.run(insert, check=True, timeout=60, capture_output=True)
+    subprocess.run(insert, check=True, timeout=240, capture_output=True)
     options = [*base, *secret, "--validator", "--no-network"]
     account = ss58_encode(from_uri(STASH).account_id)
     with running_node(tmp_path / "log", *options, "--init-log") as node:
         made = node.call("author_rotateKeysWithOwner", account)
         call = [PROGRAM, "tx", "session", "set-keys", made["keys"], made["proof"]]
         send = [*call, "--from", STASH, "--node", node.websocket, "--yes"]
-        done = subprocess.run(send, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(send, capture_output=True, text=True, timeout=240)
         assert done.returncode == 0, done.stdout + done.stderr
         acts = height(node) // EPOCH + 3
         reach(node, (acts + 1) * EPOCH + 2)

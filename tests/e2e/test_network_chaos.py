@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.network_world import Node, World, agree, grows, network, wait_until
+from tests.e2e.network_world import SETTLING, World, agree, grows, network, signs, wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 SECONDS = float(os.environ.get("OPENLEDGER_CHAOS_SECONDS", "25"))
@@ -38,7 +38,7 @@ def disturb(world: World, dice: random.Random) -> None:
         elif what == "stop":
             node.thaw()
             node.child.stop()
-            node.child.wait(10)
+            node.child.wait(SETTLING)  # one that ends later would not be started again
         else:
             node.kill()
         time.sleep(dice.uniform(0.3, 5))
@@ -58,19 +58,14 @@ def help_up(world: World, frozen: dict[str, float], dice: random.Random) -> None
             world.start(node)
 
 
-def signs(node: Node) -> bool:
-    figures = node.figures_or_none()
-    return figures is not None and figures.signing is True
-
-
 @pytest.mark.parametrize("seed", SEEDS)
 def test_whatever_happens_to_four_validators_they_agree_and_go_on(
     tmp_path: Path, seed: int
 ) -> None:
     with network(tmp_path / "net", 4, epoch_length=SHORT_EPOCH) as world:
         disturb(world, random.Random(seed))
-        healed = grows(world, world.nodes, 3, 60)
-        signing = wait_until(lambda: all(map(signs, world.nodes)), 60, "all sign", world)
+        healed = grows(world, world.nodes, 3)
+        signing = wait_until(lambda: all(map(signs, world.nodes)), SETTLING, "all sign", world)
         grows(world, world.nodes, 3)
         height = agree(world.nodes)
         for node in world.nodes:

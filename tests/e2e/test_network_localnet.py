@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.e2e.network_world import alone, free_ports, wait_until
+from tests.e2e.network_world import SETTLING, alone, free_ports, wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 ROOT = Path(__file__).parents[2]
@@ -66,7 +66,7 @@ def localnet(base: Path, *options: str) -> Iterator[subprocess.Popen[bytes]]:
     started = psutil.Process(process.pid)
     children: list[psutil.Process] = []
     try:
-        wait_until(lambda: len(started.children()) >= 2, 20, "the nodes start")
+        wait_until(lambda: len(started.children()) >= 2, SETTLING, "the nodes start")
         children = started.children()
         yield process
     finally:
@@ -81,8 +81,9 @@ def told(base: Path) -> str:
     return base.with_suffix(".out").read_text()
 
 
-def heights(base: Path) -> list[int]:
-    return [int(number) for number in FINAL.findall(told(base))]
+def highest(base: Path) -> int:
+    """Return the last final block that was told of; 0 before."""
+    return max((int(number) for number in FINAL.findall(told(base))), default=0)
 
 
 def nodes_of(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
@@ -98,24 +99,22 @@ def test_a_network_runs_stops_in_order_and_goes_on_later(tmp_path: Path) -> None
     with localnet(base, "--validators", "2", "--block-interval", "400") as process:
         nodes = nodes_of(process)
         assert len(nodes) == 2
-        wait_until(lambda: bool(heights(base)), 30, "a line tells of final blocks")
+        wait_until(lambda: highest(base) > 3, SETTLING, "a line tells of final blocks")
         process.send_signal(signal.SIGINT)
-        assert process.wait(25) == 0
+        assert process.wait(SETTLING) == 0
         assert ended(nodes)
-    before = max(heights(base))
-    assert before > 3
+    before = highest(base)
     for log in (base / "logs").glob("*.log"):
         assert "chain closed" in log.read_text().splitlines()[-1]
     base.with_suffix(".out").unlink()
     with localnet(base) as process:
-        wait_until(lambda: bool(heights(base)), 30, "a line tells of final blocks")
-        assert max(heights(base)) > before
+        wait_until(lambda: highest(base) > before, SETTLING, "a line tells of later final blocks")
         lost, other = nodes_of(process)
         lost.kill()
-        wait_until(lambda: "was ended by SIGKILL: " in told(base), 25, "its end is told")
+        wait_until(lambda: "was ended by SIGKILL: " in told(base), SETTLING, "its end is told")
         assert other.is_running()
         process.terminate()
-        assert process.wait(25) == 0
+        assert process.wait(SETTLING) == 0
         assert ended([other])
 
 
@@ -130,7 +129,7 @@ def test_a_port_that_another_program_has_is_named_before_anything_starts(tmp_pat
             [*command, "--prometheus-port", str(port)],
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=SETTLING,
             check=False,
             cwd=ROOT,
         )
@@ -146,12 +145,12 @@ def test_the_nodes_end_when_the_command_is_killed(tmp_path: Path) -> None:
         nodes = nodes_of(process)
         logs = base / "logs"
         wait_until(
-            lambda: all("node started" in log.read_text() for log in logs.glob("*.log")),
-            20,
+            lambda: sum("node started" in log.read_text() for log in logs.glob("*.log")) == 2,
+            SETTLING,
             "the nodes run",
         )
         process.kill()
         process.wait(5)
-        wait_until(lambda: ended(nodes), 20, "the nodes end")
+        wait_until(lambda: ended(nodes), SETTLING, "the nodes end")
         for log in logs.glob("*.log"):
             assert "chain closed" in log.read_text().splitlines()[-1]

@@ -9,7 +9,16 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.block_claims import claimed
-from tests.e2e.network_world import World, agree, check_logs, grows, wait_for_height, wait_until
+from tests.e2e.network_world import (
+    SETTLING,
+    World,
+    agree,
+    check_logs,
+    grows,
+    signs,
+    wait_for_height,
+    wait_until,
+)
 from tests.e2e.split_network import split_network
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
@@ -47,7 +56,7 @@ def test_halves_stand_still_a_majority_goes_on_and_all_agree_when_it_heals(tmp_p
         behind = max(heights(world))
         seconds = wait_for_height(world, world.nodes, behind)
         sys.stderr.write(f"the one that was alone was back after {seconds:.1f} s\n")
-        wait_until(lambda: all(n.figures().signing for n in world.nodes), 20, "all sign", world)
+        wait_until(lambda: all(map(signs, world.nodes)), SETTLING, "all sign", world)
         grows(world, world.nodes, 5)
         agree(world.nodes)
     check_logs(world)

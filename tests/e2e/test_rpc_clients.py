@@ -14,7 +14,7 @@ CLIENTS = 100
 
 
 def test_blocks_go_on_under_a_hundred_clients_who_all_hear_of_them(tmp_path: Path) -> None:
-    run = measure(CLIENTS, 6.0, 1, tmp_path, settle=0.5)
+    run = measure(CLIENTS, 6.0, 1, tmp_path, settle=0.5, blocks=6)
     failures = [failure for heard in run.heard for failure in heard.failures]
     assert not failures
     final = sorted(run.within(run.final))[1:-1]

@@ -20,7 +20,7 @@ from tests.clients.conftest import running_node
 
 pytestmark = pytest.mark.e2e
 PROGRAM = Path(sys.executable).with_name("openledger")
-MOST_SECONDS = 60
+MOST_SECONDS = 240
 BOB = ss58_encode(from_uri("//Bob").account_id)
 
 

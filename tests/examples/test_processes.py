@@ -9,8 +9,9 @@ import pytest
 import trio
 
 from examples.demo.processes import Process, ProcessFailed, free_port, run_to_end
+from tests.patience import PATIENCE
 
-SLEEPING = "import time; print('up', flush=True); time.sleep(60)"
+SLEEPING = "import signal; print('up', flush=True); signal.pause()"
 
 
 def python(code: str) -> list[str]:
@@ -18,8 +19,8 @@ def python(code: str) -> list[str]:
 
 
 async def started(process: Process, times: int) -> None:
-    with trio.fail_after(20):
-        while process.log.read_text().count("up") < times if process.log.exists() else True:
+    with trio.fail_after(PATIENCE):
+        while process.starts < times or process.log.read_text().count("up") < times:
             await trio.sleep(0.01)
 
 
@@ -46,24 +47,34 @@ async def test_a_process_that_ends_by_itself_fails_with_its_last_lines(tmp_path:
 
 async def test_a_stopping_process_may_finish_its_work(tmp_path: Path) -> None:
     code = (
-        "import signal, sys, time\n"
+        "import signal, sys\n"
         "signal.signal(signal.SIGTERM, lambda *_: (print('bye', flush=True), sys.exit(0)))\n"
         "print('up', flush=True)\n"
-        "time.sleep(60)"
+        "signal.pause()"
     )
     process = Process("polite", python(code), tmp_path / "log")
     async with trio.open_nursery() as nursery:
         nursery.start_soon(process.keep_alive)
-        while process.tail() != "up":
-            await trio.sleep(0.01)
+        await started(process, 1)
         nursery.cancel_scope.cancel()
     assert process.tail() == "up\nbye"
 
 
 async def test_a_program_is_run_to_its_end_and_its_news_are_told(tmp_path: Path) -> None:
     told: list[str] = []
-    code = "import time; print('half', flush=True); time.sleep(2.5)"
-    await run_to_end("half", python(code), tmp_path / "log", told.append)
+    heard = tmp_path / "heard"
+
+    def tell(line: str) -> None:
+        told.append(line)
+        heard.touch()
+
+    code = (
+        "import pathlib, time\n"
+        "print('half', flush=True)\n"
+        f"while not pathlib.Path({str(heard)!r}).exists(): time.sleep(0.01)"
+    )
+    with trio.fail_after(PATIENCE):
+        await run_to_end("half", python(code), tmp_path / "log", tell)
     assert told == ["half"]
     with pytest.raises(ProcessFailed, match="status 7"):
         await run_to_end("bad", python("raise SystemExit(7)"), tmp_path / "bad", told.append)

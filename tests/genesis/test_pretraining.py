@@ -1,6 +1,7 @@
 """The training of the base model, at a size that takes a second."""
 
 import lzma
+import math
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,7 @@ def _trainer() -> Trainer:
 def test_training_lowers_the_held_out_loss(tmp_path: Path) -> None:
     trainer = _trainer()
     before = trainer.held_out_loss()
-    assert train(trainer, tmp_path / "checkpoint.pt", minutes=1)
+    assert train(trainer, tmp_path / "checkpoint.pt", minutes=math.inf)
     assert trainer.step == 12
     assert trainer.held_out_loss() < before - 0.2
 

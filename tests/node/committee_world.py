@@ -36,6 +36,7 @@ from runtime.pallets.inference.types import Batch, BatchState, Worker
 from runtime.protocols.batch import ReceiptBatch
 from runtime.state.overlay import Overlay
 from runtime.state.store import MemoryState
+from tests.patience import PATIENCE
 
 GENESIS = bytes(range(32))
 VALIDATOR = from_uri("//Bob//stash").account_id
@@ -208,7 +209,7 @@ async def libp2p_line(
         made.insert(0, network)
     wanted_peers = [2] * len(names)
     wanted_peers[0] = wanted_peers[-1] = 1
-    with trio.fail_after(30):
+    with trio.fail_after(PATIENCE):
         while [len(network.peers()) for network in made] != wanted_peers:
             await trio.sleep(0.02)
     return made

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import trio
-import trio.testing
 from trio.testing import MockClock
 
 from node.blob_errors import BlobReason, BlobRefusal
@@ -16,14 +15,15 @@ from node.blob_exchange_messages import BlobRequest, ChunkRequest
 from node.blobs import BlobLimits
 from runtime.primitives.hashing import blake2_256
 from tests.node.blob_exchange_world import Node, World, blob_of
+from tests.node.thread_clock import clock_beside_threads
 
 MIB = 1 << 20
 
 
 @pytest.fixture
-def clock() -> MockClock:
-    """Let no test wait; threads have a moment before time goes on without them."""
-    return MockClock(rate=1.0, autojump_threshold=0.01)
+def clock(monkeypatch: pytest.MonkeyPatch) -> MockClock:
+    """Let no test wait, nor time pass while anything is done."""
+    return clock_beside_threads(monkeypatch)
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ async def test_a_declared_blob_comes_from_several_peers_at_once(
     for node in (*holders, fetcher):
         nursery.start_soon(node.run)
     await fetcher.obtains(blob)
-    await trio.testing.wait_all_tasks_blocked(0.05)
+    await trio.sleep(0.001)  # time passes when all is done
     served = [node.exchange.counters.bytes_served for node in holders]
     assert sum(served) == fetcher.exchange.counters.bytes_fetched == len(blob)
     assert min(served) > 0
@@ -130,11 +130,15 @@ async def test_a_peer_that_leaves_in_the_middle_does_not_stop_the_fetch(
     nursery.start_soon(leaver.run)
     nursery.start_soon(fetcher.run)
 
+    left = trio.Event()
+
     async def leave(peer: str, request: BlobRequest) -> None:
         if request == ChunkRequest(blake2_256(blob), 2):
             leaver.network.leave()
+            left.set()
 
     fetcher.network.before = leave
+    await left.wait()
     await trio.sleep(3)
     assert not fetcher.holds(blob)
     fetched = fetcher.exchange.counters.bytes_fetched
@@ -336,6 +340,6 @@ async def test_many_small_blobs_all_arrive(
     nursery.start_soon(fetcher.run)
     for blob in blobs:
         await fetcher.obtains(blob)
-    await trio.testing.wait_all_tasks_blocked(0.05)
+    await trio.sleep(0.001)  # time passes when all is done
     assert (fetcher.exchange.missing, fetcher.exchange.complete) == (0, 40)
     assert fetcher.exchange.counters.bytes_fetched == sum(map(len, blobs))

@@ -20,6 +20,7 @@ from node.declarations import (
 from runtime.primitives.scale import U64, encode
 from runtime.state.store import MemoryState
 from tests.node.tiny_runtime import TinyGenesis, TinyRuntime, put
+from tests.patience import PATIENCE
 
 Sizes = dict[bytes, int]
 
@@ -115,7 +116,7 @@ async def test_a_chains_declarations_are_followed_from_the_finalised_state(
         found.extend(part)
 
     async def hear(count: int) -> None:
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE):
             while len(found) < count:
                 await trio.sleep(0.01)
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import trio
-import trio.testing
 from trio.testing import MockClock
 
 from node.blob_exchange_messages import (
@@ -20,6 +19,8 @@ from node.blob_exchange_messages import (
 from node.blobs import BlobLimits
 from node.network.interface import Offence
 from tests.node.blob_exchange_world import Behaviour, Node, World, blob_of
+from tests.node.thread_clock import clock_beside_threads
+from tests.patience import PATIENCE
 
 MIB = 1 << 20
 HASH = 32
@@ -28,8 +29,8 @@ FAKE = blob_of(len(BLOB), 99)
 
 
 @pytest.fixture
-def clock() -> MockClock:
-    return MockClock(rate=1.0, autojump_threshold=0.01)
+def clock(monkeypatch: pytest.MonkeyPatch) -> MockClock:
+    return clock_beside_threads(monkeypatch)
 
 
 @pytest.fixture
@@ -154,7 +155,9 @@ async def test_a_proven_lie_is_penalised(
     fetcher = world.node("fetcher")
     nursery.start_soon(liar(world, "liar", lie).run)
     nursery.start_soon(fetcher.run)
-    await trio.sleep(4)
+    with trio.fail_after(PATIENCE):
+        while not fetcher.network.faults:
+            await trio.sleep(0.1)
     assert not fetcher.holds(BLOB)
     offence = Offence.MALFORMED if lie is garbage else Offence.INVALID
     assert fetcher.network.faults == [("liar", offence)]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import trio
+from trio.testing import MockClock
 
 from node.blob_exchange import BlobExchange
 from node.blob_exchange_limits import ExchangeLimits
@@ -12,9 +14,17 @@ from node.blobs import CHUNK_BYTES, BlobStore
 from node.network.simulated import Ether
 from runtime.primitives.hashing import blake2_256
 from tests.node.blob_exchange_world import Announcements, blob_of
+from tests.node.thread_clock import clock_beside_threads
 
 
-async def test_blobs_spread_through_partitions_and_past_a_forger(tmp_path: Path) -> None:
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> MockClock:
+    return clock_beside_threads(monkeypatch)
+
+
+async def test_blobs_spread_through_partitions_and_past_a_forger(
+    tmp_path: Path, clock: MockClock
+) -> None:
     blobs = [blob_of(3 * CHUNK_BYTES + 9, seed) for seed in range(3)]
     chain, ether = Announcements(), Ether(seed=7)
     stores = {}

@@ -85,7 +85,10 @@ def test_garbage_is_refused_as_such_or_is_a_message(data: bytes) -> None:
         assert cast(Any, encode)(message) == data
 
 
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=15,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(
     size=st.integers(1, 3 * MIB) | st.sampled_from([MIB - 1, MIB, MIB + 1, 2 * MIB]),
     data=st.data(),

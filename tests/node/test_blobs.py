@@ -37,7 +37,10 @@ def refusal(store: BlobStore, blob_hash: bytes, offset: int, data: bytes) -> Blo
     return caught.value.reason
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(blob=st.binary(min_size=1, max_size=300), chunk=st.integers(1, 120))
 def test_any_chunking_gives_the_blob_back(tmp_path: Path, blob: bytes, chunk: int) -> None:
     store = store_for(tmp_path / blake(blob + bytes([chunk])).hex(), blob)

@@ -14,6 +14,7 @@ from runtime.primitives.errors import InvalidTransaction, TransactionReason
 from runtime.primitives.extrinsic import Mortal
 from runtime.primitives.hashing import blake2_256
 from tests.node.tiny_accounts import TinyAccounts, account, transaction
+from tests.patience import PATIENCE
 
 
 def make(**limits: Any) -> tuple[TinyAccounts, Pool]:
@@ -285,7 +286,7 @@ async def test_the_task_revalidates_after_a_block(nursery: trio.Nursery) -> None
     nursery.start_soon(pool.run)
     accounts.frozen.add(account(1))
     pool.prune(accounts.include())
-    with trio.fail_after(2):
+    with trio.fail_after(PATIENCE):
         while len(pool):
             await trio.sleep(0)
 

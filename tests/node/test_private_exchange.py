@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
+from trio.testing import MockClock
 
 from node.client.material import MaterialReason, MaterialRefusal, open_answer
 from node.network.interface import Offence, RequestKind
@@ -78,7 +79,9 @@ async def test_three_hops_are_too_far(network: list[Node]) -> None:
     assert await network[0].exchange.ask(signed(request)) == Found(None, 1)
 
 
-async def test_a_forged_answer_is_dropped_and_its_sender_penalised(network: list[Node]) -> None:
+async def test_a_forged_answer_is_dropped_and_its_sender_penalised(
+    network: list[Node], autojump_clock: MockClock
+) -> None:
     request = wanted()
     member, left, right, executor = network
     member.link(right, executor)
@@ -106,7 +109,7 @@ async def test_the_answer_to_another_request_is_not_genuine(network: list[Node])
 
 
 async def test_who_repeats_a_members_request_takes_nothing_from_the_member(
-    network: list[Node],
+    network: list[Node], autojump_clock: MockClock
 ) -> None:
     request = wanted()
     data = signed(request)
@@ -127,7 +130,9 @@ async def test_who_repeats_a_members_request_takes_nothing_from_the_member(
     assert len(letters) == 1
 
 
-async def test_a_search_outlives_the_one_who_began_it(network: list[Node]) -> None:
+async def test_a_search_outlives_the_one_who_began_it(
+    network: list[Node], autojump_clock: MockClock
+) -> None:
     request = wanted()
     executor = network[3]
     executor.attach(request, seconds=0.05)
@@ -149,7 +154,7 @@ async def test_a_member_may_try_often_but_not_for_ever(network: list[Node]) -> N
 
 
 async def test_a_worker_that_says_nothing_is_not_waited_for_long(
-    network: list[Node], autojump_clock: trio.testing.MockClock
+    network: list[Node], autojump_clock: MockClock
 ) -> None:
     request = wanted()
     network[3].exchange.inboxes.open(EXECUTOR.account_id, lambda number, data: None)

@@ -23,6 +23,7 @@ from tests.node.committee_world import (
     told,
     wanted,
 )
+from tests.patience import PATIENCE
 
 LARGE = bytes(MOST_ANSWER_BYTES - 256)
 Made = tuple[Sequence[Network], Sequence[PrivateExchange]]
@@ -40,7 +41,7 @@ def make(request: pytest.FixtureRequest, tmp_path: Path, nursery: trio.Nursery) 
         exchanges = [PrivateExchange(CommitteeGate(chain), network) for network in made]
         for exchange in exchanges:
             await nursery.start(exchange.run)
-        with trio.fail_after(30):
+        with trio.fail_after(PATIENCE):
             while [len(network.peers()) for network in made] != [1, 2, 1]:
                 await trio.sleep(0.02)
         return made, exchanges
@@ -70,7 +71,7 @@ async def test_a_mebibyte_comes_back_through_a_node_between(make: Make) -> None:
         assert executor.inboxes.answer(number, told(request, LARGE))
 
     executor.inboxes.open(EXECUTOR.account_id, deliver)
-    with trio.fail_after(30):
+    with trio.fail_after(PATIENCE):
         found = await member.ask(signed(request))
     assert found.answer is not None
     assert open_answer(found.answer, request, EXECUTOR.account_id) == LARGE
@@ -84,7 +85,7 @@ async def test_a_forger_is_told_nothing_and_is_no_peer_any_more(make: Make) -> N
     assert [peer.score for peer in middle.peers()] == [0, 0]
     reply = await member._from_peer(middle.id, b"\0" + signed(wanted(), STRANGER))
     assert reply == b""
-    with trio.fail_after(10):
+    with trio.fail_after(PATIENCE):
         while member_node.id in [peer.id for peer in middle.peers()]:
             await trio.sleep(0.02)
     assert carrier.counts["refused"] == 1

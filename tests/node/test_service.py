@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 
 import httpx
@@ -17,6 +18,7 @@ from consensus.engine.refusals import SigningReason, SigningRefused
 from consensus.interface import BlockRef
 from genesis.presets import ENDOWMENT, UNIT, chain_spec
 from genesis.spec import ChainSpec
+from node import metrics_server
 from node.application import BestState, NodeApplication
 from node.block_file import BlockFileError, read_blocks, write_block, write_head
 from node.chain import Chain
@@ -38,6 +40,7 @@ from runtime.primitives.version import RUNTIME_VERSION
 from runtime.state.overlay import Overlay
 from runtime.state.store import MemoryState
 from tests.dev_chain import next_claim
+from tests.patience import PATIENCE
 
 ALICE, BOB = from_uri("//Alice"), from_uri("//Bob")
 
@@ -89,7 +92,7 @@ def balance(chain: Chain, who: KeyPair) -> int:
 
 
 async def test_transfers_become_final_and_survive_a_restart(tmp_path: Path) -> None:
-    with trio.fail_after(20):
+    with trio.fail_after(PATIENCE):
         async with running(config(tmp_path)) as node:
             watches = []
             for nonce in range(5):
@@ -111,7 +114,7 @@ async def final(node: RunningNode, number: int) -> None:
 
 
 async def test_metrics_health_and_rpc_answer(tmp_path: Path) -> None:
-    with trio.fail_after(20):
+    with trio.fail_after(PATIENCE):
         async with running(config(tmp_path)) as node, httpx.AsyncClient() as http:
             await final(node, 1)
             assert node.prometheus_address is not None
@@ -133,14 +136,17 @@ async def test_metrics_health_and_rpc_answer(tmp_path: Path) -> None:
             assert answer.json()["result"].startswith("0x")
 
 
-async def test_who_holds_the_metrics_port_open_costs_no_descriptors(tmp_path: Path) -> None:
+async def test_who_holds_the_metrics_port_open_costs_no_descriptors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metrics_server, "REQUEST_SECONDS", inf)
     async with running(config(tmp_path)) as node, AsyncExitStack() as held:
         assert node.prometheus_address is not None
         for _ in range(CONNECTIONS):
             stream = await trio.open_tcp_stream(*node.prometheus_address)
             await held.enter_async_context(stream)
         extra = await held.enter_async_context(await trio.open_tcp_stream(*node.prometheus_address))
-        with trio.fail_after(2), suppress(trio.BrokenResourceError):
+        with trio.fail_after(PATIENCE), suppress(trio.BrokenResourceError):
             assert await extra.receive_some() == b""
 
 
@@ -180,7 +186,7 @@ async def test_a_node_without_a_key_makes_no_blocks(tmp_path: Path) -> None:
 
 
 async def test_exported_blocks_are_checked_and_taken_by_another_node(tmp_path: Path) -> None:
-    with trio.fail_after(20):
+    with trio.fail_after(PATIENCE):
         async with running(config(tmp_path / "a")) as node:
             node.pool.submit(transfer(node.chain, ALICE, BOB, 7 * UNIT, 0))
             await final(node, 3)

@@ -1,5 +1,5 @@
 // Every call of the older JSON-RPC that the unmodified @polkadot/api knows and the node lists, with what is true.
-import { load, report } from './installed.mjs';
+import { load, report, within } from './installed.mjs';
 
 const [endpoint, told] = process.argv.slice(2);
 const { peer } = JSON.parse(told);
@@ -287,7 +287,8 @@ const flows = {
     ]);
     const paid = block.extrinsics.find(({ extrinsic }) => extrinsic.isSigned);
     const { events } = await tx.events(past.at);
-    const [best, finalized, lag] = await Promise.all([chain.bestNumber(), chain.bestNumberFinalized(), chain.bestNumberLag()]);
+    const [finalized, lag] = await Promise.all([chain.bestNumberFinalized(), chain.bestNumberLag()]);
+    const best = await chain.bestNumber(); // asked last: both rise while they are asked for
     const found = await tx.extrinsicInfo(past.at, paid.extrinsic.hash.toHex());
     const heads = await Promise.all(['NewHeads', 'FinalizedHeads', 'NewBlocks', 'FinalizedBlocks'].map((kind) => (
       told3(chain[`subscribe${kind}`], (one) => (one.number ?? one.block.header.number).toNumber())
@@ -302,10 +303,13 @@ const flows = {
 
   async derivesSessions() {
     const { session } = api.derive;
-    const [info, indexes, progress] = await Promise.all([session.info(), session.indexes(), session.progress()]);
+    const index = async () => (await api.query.session.currentIndex()).toNumber();
+    const [current, info, indexes, progress] = await within(index, () => (
+      Promise.all([index(), session.info(), session.indexes(), session.progress()])
+    ));
     const validators = await api.query.session.validators();
     return {
-      current: (await api.query.session.currentIndex()).toNumber(),
+      current,
       derived: [info, indexes, progress].map(({ currentIndex }) => currentIndex.toNumber()), isEpoch: info.isEpoch,
       validators: validators.map(String),
     };

@@ -29,9 +29,10 @@ export async function report(flows, seen = {}) {
       throw error;
     }
   }
-  console.log(JSON.stringify(seen, (_, value) => {
+  const text = JSON.stringify(seen, (_, value) => {
     if (typeof value === 'bigint') return value.toString();
     return value instanceof Uint8Array ? Buffer.from(value).toString() : value;
-  }));
-  process.exit(0);
+  });
+  // What a slow reader has not yet taken is lost if the process ends before it is written.
+  process.stdout.write(`${text}\n`, () => process.exit(0));
 }

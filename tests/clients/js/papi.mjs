@@ -3,8 +3,8 @@
 // middleware that speaks the older API instead, whatever the node serves.
 import { load, report, within } from './installed.mjs';
 
-const [endpoint, told, mode] = process.argv.slice(2);
-const settled = JSON.parse(told);
+const [endpoint, facts, mode] = process.argv.slice(2);
+const settled = JSON.parse(facts);
 const { createClient, Binary } = await load('polkadot-api');
 const { getWsProvider, getWsRawProvider } = await load('polkadot-api/ws');
 const { getPolkadotSigner } = await load('polkadot-api/signer');
@@ -187,10 +187,8 @@ const flows = {
   },
 
   async watchesStorage() {
-    const [best, finalized] = await Promise.all([
-      first(pluck(api.query.System.Number.watchValue({ at: 'best' })), 3),
-      first(pluck(api.query.System.Number.watchValue({ at: 'finalized' })), 3),
-    ]);
+    const watched = (at) => first(told(api.query.System.Number.watchValue({ at })), 3);
+    const [best, finalized] = await Promise.all([watched('best'), watched('finalized')]);
     return { best, finalized };
   },
 
@@ -400,9 +398,11 @@ const flows = {
   },
 };
 
-/** The values of watched storage, without the block that each was read at. */
-function pluck(observable) {
-  return { subscribe: ({ next, error }) => observable.subscribe({ next: ({ value }) => next(value), error }) };
+/** The values of watched storage, each with the number of the block that it was read at. */
+function told(observable) {
+  return {
+    subscribe: ({ next, error }) => observable.subscribe({ next: ({ block, value }) => next(`${value} in ${block.number}`), error }),
+  };
 }
 
 await report(flows);

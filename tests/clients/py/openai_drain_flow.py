@@ -7,10 +7,13 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import openai
 
-url, key, pid = sys.argv[1:]
+url, key, pid, hold = sys.argv[1:]
 ASKED = 400
 client = openai.OpenAI(base_url=f"{url}/v1", api_key=key, max_retries=0)
 late: list[str] = []
@@ -24,6 +27,16 @@ def ask() -> None:
         late.append(type(error).__name__)
 
 
+def until_closing() -> None:
+    while True:
+        try:
+            urlopen(f"{url}/health").close()
+        except HTTPError:
+            return
+        time.sleep(0.02)
+
+
+Path(hold).write_text("drain 40")
 stream = client.completions.create(
     model="open-nano",
     prompt="The kernel",
@@ -36,13 +49,13 @@ stream = client.completions.create(
 for number, chunk in enumerate(stream):
     if number == 5:
         os.kill(int(pid), signal.SIGTERM)
-        time.sleep(0.2)
+        until_closing()
         ask()
+        Path(hold).unlink()
     if chunk.choices:
         finish = chunk.choices[0].finish_reason or finish
     if chunk.usage:
         tokens = chunk.usage.completion_tokens
-time.sleep(0.5)
 ask()
 sys.stdout.write(
     json.dumps({"finish": finish, "tokens": tokens, "asked": ASKED, "late": late}) + "\n"

@@ -6,12 +6,14 @@ import asyncio
 import base64
 import json
 import sys
+import time
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import openai
 
-url, key, admin_key, folder = sys.argv[1:]
+url, key, admin_key, folder, hold = sys.argv[1:]
 MODELS = ("one", "two", "three")
 PROMPT = "The kernel is"
 MESSAGES: list[Any] = [{"role": "user", "content": "Tell me of the kernel."}]
@@ -260,8 +262,19 @@ def models() -> dict[str, Any]:
     }
 
 
+def until_left(count: int) -> None:
+    """Wait until the server has noticed that so many have left."""
+    line = f'openledger_api_requests_total{{outcome="left",tenant="alice"}} {count}.0'
+    while True:
+        with urlopen(f"{url}/metrics") as response:
+            if line in response.read().decode():
+                return
+        time.sleep(0.02)
+
+
 def left() -> dict[str, Any]:
     """Begin streams and answers, and leave in the middle of them."""
+    Path(hold).write_text("left 40")
     stream = client.chat.completions.create(
         model="one", messages=MESSAGES, max_tokens=400, stream=True, extra_body={"min_p": 0.0}
     )
@@ -271,6 +284,7 @@ def left() -> dict[str, Any]:
         if pieces == 3:
             stream.close()
             break
+    until_left(1)
     hasty = client.with_options(timeout=0.25)
     timed_out = 0
     for _ in range(3):
@@ -278,6 +292,8 @@ def left() -> dict[str, Any]:
             hasty.completions.create(model="two", prompt=PROMPT, max_tokens=450, n=8)
         except openai.APITimeoutError:
             timed_out += 1
+    until_left(4)
+    Path(hold).unlink()
     return {"pieces": pieces, "timed_out": timed_out}
 
 

@@ -6,11 +6,13 @@ import asyncio
 import json
 import sys
 from collections import Counter
+from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import openai
 
-url, key, other_key = sys.argv[1:]
+url, key, other_key, hold = sys.argv[1:]
 
 
 def client(secret: str, retries: int) -> openai.AsyncOpenAI:
@@ -35,17 +37,32 @@ async def ask(asked: openai.AsyncOpenAI, *, stream: bool) -> dict[str, Any]:
     return {"class": None}
 
 
+def asked() -> int:
+    """Count the answers that the server has to give."""
+    with urlopen(f"{url}/health") as response:
+        health = json.load(response)
+    return int(health["running"] + health["waiting"])
+
+
+async def until_asked(count: int) -> None:
+    while await asyncio.to_thread(asked) < count:
+        await asyncio.sleep(0.02)
+
+
 async def main() -> dict[str, Any]:
+    Path(hold).write_text("limits 0")
     hasty, patient, other = client(key, 0), client(key, 30), client(other_key, 0)
     flood = [asyncio.create_task(ask(hasty, stream=bool(n % 2))) for n in range(10)]
-    await asyncio.sleep(0.05)
-    beside = await ask(other, stream=False)
+    await until_asked(len(flood))
+    beside = asyncio.create_task(ask(other, stream=False))
+    await until_asked(len(flood) + 1)
+    Path(hold).unlink()
     refused = [told for told in await asyncio.gather(*flood) if told["class"]]
     waited = await asyncio.gather(*(ask(patient, stream=False) for _ in range(4)))
     return {
         "classes": Counter(str(told["class"]) for told in refused),
         "refused": refused,
-        "beside": beside,
+        "beside": await beside,
         "waited": waited,
     }
 

@@ -1,5 +1,5 @@
 // An indexer with the unmodified @subsquid/substrate-processor, that reads blocks from the node alone.
-// It prints what it has indexed, one block in a line: up to a block, or the newest ones as they come.
+// It prints what it has indexed, one block in a line: up to a block, or until it has caught up with the newest one.
 import { createRequire } from 'node:module';
 
 const packages = createRequire(`${process.cwd()}/package.json`);
@@ -38,9 +38,14 @@ const database = {
   },
 };
 
+/** Print a line. What a slow reader has not yet taken is lost if the process ends before it is written. */
+function print(line) {
+  return new Promise((resolve) => { process.stdout.write(`${line}\n`, resolve); });
+}
+
 processor.run(database, async ({ blocks, store, isHead }) => {
   for (const { header, calls, events, extrinsics } of blocks) {
-    console.log(JSON.stringify({
+    await print(JSON.stringify({
       number: header.height, hash: header.hash, parent: header.parentHash, time: header.timestamp, final: store.final, isHead,
       extrinsics: extrinsics.map((one) => ({
         hash: one.hash, fee: one.fee, tip: one.tip, success: one.success, error: one.error, signer: one.signature?.address.value,
@@ -53,6 +58,7 @@ processor.run(database, async ({ blocks, store, isHead }) => {
         name: one.name, args: one.args, phase: one.phase, extrinsic: one.extrinsicIndex, call: one.call?.name, path: one.callAddress,
       })),
     }, (_, value) => (typeof value === 'bigint' ? value.toString() : value)));
-    if (follows && ++indexed === wanted) process.exit(0);
+    indexed += 1;
   }
+  if (follows && isHead && indexed >= wanted) process.exit(0);
 });

@@ -40,9 +40,9 @@ from consensus.engine.wal import EpochLog
 from consensus.interface import Agreement, AgreementSettings, PeerEvent
 from consensus.session_key import SessionKey
 from runtime.primitives.digest import Authority
+from tests.patience import PATIENCE
 
 DOMAIN = VoteDomain(GENESIS_HASH, 0)
-PATIENCE = 20
 
 
 @dataclass

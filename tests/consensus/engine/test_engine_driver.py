@@ -57,6 +57,7 @@ from consensus.engine.wal import EpochLog
 from consensus.session_key import SessionKey
 from runtime.primitives.hashing import blake2_256
 from runtime.primitives.header import Block, Header
+from tests.patience import PATIENCE
 
 KEYS = keys(2)
 SETTINGS = settings_of(KEYS)
@@ -123,7 +124,7 @@ async def drive(
     wire = wire or Wire()
     peers = wire.join("me", engine.answer)
     try:
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(engine.run, chain or TinyChain(SETTINGS), peers)
                 while not done(core.seen):

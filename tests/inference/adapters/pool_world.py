@@ -16,6 +16,7 @@ from inference.adapters.state import AdapterState
 from inference.adapters.store import AdapterStore
 from inference.arena import Arena
 from inference.backbone.model import Backbone
+from tests.patience import PATIENCE
 
 PAGE = 512
 
@@ -54,6 +55,7 @@ class World:
             reclaim=self.reclaim,
             changed=self.woken.set,
         )
+        self.threads = set(self.pool._loader._threads)
 
     def reclaim(self) -> bool:
         if self.cached:
@@ -63,13 +65,20 @@ class World:
 
     def until(self, condition: Callable[[], bool]) -> None:
         """Pump whenever the pool asks for it."""
-        limit = time.monotonic() + 20
+        limit = time.monotonic() + PATIENCE
         self.pool.pump()
         while not condition():
             assert time.monotonic() < limit
             self.woken.wait(5)
             self.woken.clear()
             self.pool.pump()
+
+    def close(self) -> None:
+        """Close the pool; behind it nothing is loaded any more."""
+        self.pool.close()
+        for thread in self.threads:
+            thread.join(PATIENCE)
+        assert not any(thread.is_alive() for thread in self.threads)
 
     def ready(self, *numbers: int, parked: bool = False) -> list[Lease]:
         leases = [self.pool.lease(self.keys[n], parked=parked) for n in numbers]

@@ -16,6 +16,7 @@ from inference.adapters.figures import Origin
 from inference.adapters.packed_image import PackedImage
 from inference.adapters.state import AdapterState
 from inference.backbone.model import Backbone
+from tests.patience import PATIENCE
 
 LOADING, NO_ROOM, READY, FAILED = AdapterState
 
@@ -51,7 +52,7 @@ def test_nothing_reaches_the_device_before_the_engine_pumps(make: Callable[..., 
     world = make()
     before = world.device.memory.clone()
     lease = world.pool.lease(world.keys[0])
-    assert world.woken.wait(10)
+    assert world.woken.wait(PATIENCE)
     time.sleep(0.05)
     assert lease.state is LOADING
     assert bool((world.device.memory == before).all())
@@ -127,7 +128,7 @@ def test_a_page_evicts_idle_adapters_but_no_leased_ones(make: Callable[..., Worl
     assert world.holds(a)
 
 
-def test_gaps_are_closed_rather_than_adapters_evicted(
+def test_gaps_are_closed_rather_than_adapters_evicted_unless_a_step_is_interrupted(
     make: Callable[..., World], backbone: Backbone
 ) -> None:
     world = make(device_images=4.5, page=9 * 256)
@@ -143,6 +144,10 @@ def test_gaps_are_closed_rather_than_adapters_evicted(
     while (page := world.arena.take_page()) is not None:
         world.cached.append(page)
     before = [(r.extent, r.generation) for r in residents if r is not None]
+    world.pool.stand_still(True)
+    assert world.pool.take_page() is None
+    assert before == [(r.extent, r.generation) for r in residents if r is not None]
+    world.pool.stand_still(False)
     taken = world.pool.take_page()
     assert taken is not None
     after = [(r.extent, r.generation) for r in residents if r is not None]
@@ -292,10 +297,16 @@ def test_waiting_adapters_never_fill_the_host_beyond_its_budget_and_the_threads(
     world = make(device_images=1, host_images=2, count=12)
     world.ready(0)
     leases = [world.pool.lease(key) for key in world.keys[1:]]
+
+    def full() -> bool:
+        assert world.pool.figures.host_bytes <= (2 + 2) * world.size
+        return [lease.state for lease in leases].count(NO_ROOM) >= 2
+
+    world.until(full)
     for _ in range(20):
         world.pool.pump()
         time.sleep(0.01)
-        assert world.pool.figures.host_bytes <= (2 + 2) * world.size
+        assert full()
     assert {lease.state for lease in leases} == {LOADING, NO_ROOM}
 
 
@@ -367,29 +378,60 @@ def test_an_adapter_in_use_is_not_unloaded(make: Callable[..., World]) -> None:
     world.until(lambda: again.state is FAILED)
 
 
-def test_close_fails_who_waits_and_stops_the_threads(make: Callable[..., World]) -> None:
+def test_an_adapter_is_given_up_and_unloaded_while_room_is_made_for_it(
+    make: Callable[..., World],
+) -> None:
+    world = make(device_images=1)
+    kept = world.ready(0)[0]
+    lease = world.pool.lease(world.keys[1])
+    given_up = False
+
+    def give_up() -> bool:
+        nonlocal given_up
+        if not given_up:
+            given_up = True
+            world.pool.release(lease)
+            world.pool.unload(world.keys[1])
+        return False
+
+    world.pool._reclaim = give_up
+    world.until(lambda: given_up)
+    world.pool.pump()
+    assert world.pool.resident == (world.keys[0],)
+    assert world.holds(kept)
+    again = world.pool.lease(world.keys[1])
+    world.until(lambda: again.state is NO_ROOM)
+    world.release(kept)
+    world.until(lambda: again.state is READY)
+    assert world.holds(again)
+
+
+def test_close_fails_who_waits_and_stops_the_threads(
+    make: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("inference.adapters.loader.PATIENCE_SECONDS", PATIENCE)
     begun, go = threading.Event(), threading.Event()
 
     def slow(content_hash: bytes) -> bytes:
         begun.set()
-        go.wait(10)
+        go.wait(PATIENCE)
         raise ConnectionError
 
     world = make(fetch=slow)
-    threads = {thread for thread in threading.enumerate() if thread.name.startswith("adapters-")}
+    assert world.threads <= set(threading.enumerate())
     lease = world.pool.lease(bytes(32))
-    assert begun.wait(10)
+    assert begun.wait(PATIENCE)
     closing = threading.Thread(target=world.pool.close)
     closing.start()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE
     while lease.state is not FAILED:
         assert time.monotonic() < deadline
         time.sleep(0.001)
     go.set()
-    closing.join(10)
+    closing.join(PATIENCE)
     assert lease.failure is not None
     assert lease.failure.reason is AdapterReason.CLOSED
-    assert not any(thread.is_alive() for thread in threads)
+    assert not any(thread.is_alive() for thread in world.threads)
     with pytest.raises(AdapterRefused) as caught:
         world.pool.lease(world.keys[0])
     assert caught.value.reason is AdapterReason.CLOSED

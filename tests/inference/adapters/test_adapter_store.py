@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from inference.adapters.figures import Origin
 from inference.adapters.packed_image import pack_image
 from inference.adapters.store import AdapterStore
 from inference.backbone.model import Backbone
+from tests.patience import PATIENCE
 
 
 def refusal(call: Callable[[], object]) -> AdapterRefused:
@@ -199,17 +202,25 @@ def test_a_damaged_image_is_fetched_again(tmp_path: Path, backbone: Backbone) ->
 
 @pytest.mark.parametrize("works", [True, False])
 def test_threads_that_want_one_image_fetch_it_once(
-    tmp_path: Path, backbone: Backbone, works: bool
+    tmp_path: Path, backbone: Backbone, works: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     adapter = tiny_adapter(backbone)
     asked = []
     begun = threading.Event()
     go = threading.Event()
+    waiting = threading.Semaphore(0)
+
+    class Awaited(Future[bytes]):
+        def result(self, timeout: float | None = None) -> bytes:
+            waiting.release()
+            return super().result(timeout)
+
+    monkeypatch.setattr("inference.adapters.sources.Future", Awaited)
 
     def slow(content_hash: bytes) -> bytes:
         asked.append(content_hash)
         begun.set()
-        go.wait(10)
+        go.wait(PATIENCE)
         if not works:
             raise ConnectionError("cut off")
         return image_of(adapter)
@@ -225,13 +236,14 @@ def test_threads_that_want_one_image_fetch_it_once(
 
     threads = [threading.Thread(target=want) for _ in range(6)]
     threads[0].start()
-    assert begun.wait(10)
+    assert begun.wait(PATIENCE)
     for thread in threads[1:]:
         thread.start()
-    time.sleep(0.1)
+    for _ in threads[1:]:
+        assert waiting.acquire(timeout=PATIENCE)
     go.set()
     for thread in threads:
-        thread.join(10)
+        thread.join(PATIENCE)
     assert len(asked) == 1
     assert answers == [image_of(adapter) if works else AdapterReason.NOT_FETCHED] * 6
 
@@ -241,9 +253,23 @@ def test_a_disk_that_cannot_cache_packed_images_only_costs_time(
 ) -> None:
     store = AdapterStore(tmp_path, backbone)
     key = store.put(tiny_adapter(backbone))
-    blocked = tmp_path / f"{key.hex()}.{PLAIN.name}.packed.{threading.get_ident()}.part"
+    blocked = (
+        tmp_path / f"{key.hex()}.{PLAIN.name}.packed.{os.getpid()}-{threading.get_ident()}.part"
+    )
     blocked.mkdir()
     with caplog.at_level(logging.WARNING):
         image, _ = store.packed(key, PLAIN)
     assert image.content_hash == key
     assert "not cached" in caplog.text
+
+
+def test_what_a_killed_writer_left_goes_when_it_is_old(tmp_path: Path, backbone: Backbone) -> None:
+    kept = AdapterStore(tmp_path, backbone).put(tiny_adapter(backbone))
+    old, new = tmp_path / "a.1-1.part", tmp_path / "a.2-2.part"
+    for partial in (old, new):
+        partial.write_bytes(b"half")
+    hours_ago = time.time() - 7200
+    os.utime(old, (hours_ago, hours_ago))
+    os.utime(tmp_path / f"{kept.hex()}.safetensors", (hours_ago, hours_ago))
+    store = AdapterStore(tmp_path, backbone)
+    assert (old.exists(), new.exists(), kept in store) == (False, True, True)

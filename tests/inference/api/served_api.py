@@ -60,9 +60,10 @@ async def served(
     server = Server(backbone, store, KeyFile(folder / "keys"), given, fetches=fetch is not None)
     for name in ("red", "green"):
         server.loader.add_folder(name, adapters / name)
+    server.loader.restore()
     async with (
         running(server),
-        httpx.AsyncClient(base_url=server.address, timeout=60) as client,
+        httpx.AsyncClient(base_url=server.address, timeout=300) as client,
     ):
         yield Api(server, folder, client)
         await server.drain()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -141,11 +140,10 @@ async def test_another_executor_computes_behind_the_same_interface(
     backbone: Backbone, tmp_path: Path
 ) -> None:
     weights = DeviceWeights.place(backbone.decoder, torch.device("cpu"), torch.float32)
-    build = partial(build_of, backbone)
-    given = {"executor": lambda: device_executor(weights, 64), "build": build}
+    given = {"executor": lambda: device_executor(weights, 64), "build": build_of}
     async with served(backbone, tmp_path / "device", **given) as device:
         told = [await device.complete(model=m, temperature=0) for m in ("tiny", "red", "green")]
-    async with served(backbone, tmp_path / "processor", build=build) as plain:
+    async with served(backbone, tmp_path / "processor", build=build_of) as plain:
         known = [await plain.complete(model=m, temperature=0) for m in ("tiny", "red", "green")]
     assert [answer["choices"] for answer in told] == [answer["choices"] for answer in known]
     assert told[0]["system_fingerprint"] != known[0]["system_fingerprint"]

@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import trio
+import trio.testing
 
 from inference.backbone.model import Backbone
 from inference.fairness import INPUT_COST, OUTPUT_COST
 from inference.request import Limits
+from tests.inference.api.gate import Gate
 from tests.inference.api.served_api import Api, served
+from tests.patience import PATIENCE
 
 RUNNING, PROMPT, OUTPUT = 2, "abcdefgh", 16
 BOUND = 2 * (INPUT_COST * len(PROMPT) + OUTPUT_COST * RUNNING * OUTPUT)
@@ -31,27 +34,44 @@ async def test_a_flood_of_one_tenant_takes_no_more_than_its_share(
     order: list[str] = []
     async with served(backbone, tmp_path, limits=limits) as api:
 
-        async def ask(tenant: str, model: str, number: int) -> None:
+        async def ask(tenant: str, model: str, number: int) -> int:
             fields = {"prompt": PROMPT, "max_tokens": OUTPUT, "seed": number, "n": 1}
-            await api.complete(tenant, model=model, **fields)
+            answer = await api.complete(tenant, model=model, **fields)
             order.append(tenant)
+            return int(answer["usage"]["completion_tokens"])
 
-        async with trio.open_nursery() as nursery:
-            for number in range(FLOOD):
-                nursery.start_soon(ask, "alice", ("red", "green", "tiny")[number % 3], number)
-            with trio.fail_after(30):
-                while api.server.room.load[1] < FLOOD - RUNNING - 10:
+        async def arrived(count: int) -> None:
+            with trio.fail_after(PATIENCE):
+                while sum(api.server.room.load) < count:
                     await trio.sleep(0.001)
-            before = received(api)
-            served_before = len(order)
-            async with trio.open_nursery() as few:
-                for number in range(FEW):
-                    few.start_soon(ask, "bob", "red", number)
-            after = received(api)
-            between = order[served_before:]
+
+        wanted = sum([await ask("ops", "red", number) for number in range(FEW)])
+        order.clear()
+        gate = Gate(api.server.room.engine)
+        async with trio.open_nursery() as nursery:
+            with gate:
+                gate.hold()
+                for number in range(FLOOD):
+                    nursery.start_soon(ask, "alice", ("red", "green", "tiny")[number % 3], number)
+                await arrived(FLOOD)
+                gate.release()
+                gate.hold(lambda: received(api).get("alice", 0) >= RUNNING * OUTPUT // 2)
+                await gate.reached()
+                await trio.testing.wait_all_tasks_blocked()
+                before = received(api)
+                served_before = len(order)
+                async with trio.open_nursery() as few:
+                    for number in range(FEW):
+                        few.start_soon(ask, "bob", "red", number)
+                    await arrived(sum(api.server.room.load) + FEW)
+                    gate.release()
+                    gate.hold(lambda: received(api).get("bob", 0) >= wanted)
+                after = received(api)
+                between = order[served_before:]
+        assert after["bob"] == wanted
         assert between.count("bob") == FEW
         assert len(order) == FLOOD + FEW
-        gained = OUTPUT_COST * (after["alice"] - before["alice"])
+        gained = OUTPUT_COST * (after.get("alice", 0) - before.get("alice", 0))
         assert gained <= FEW * COST + BOUND + OUTPUT_COST * RUNNING * OUTPUT
         # Served in the order of arrival, the flood would have been first.
         assert between.count("alice") <= FEW + BOUND // COST + RUNNING

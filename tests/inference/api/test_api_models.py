@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import gc
 import json
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -12,9 +14,13 @@ import trio
 
 from inference.adapters.adapter import image_of
 from inference.adapters.peft import save_peft
+from inference.api import loading
 from inference.backbone.model import Backbone
+from tests.inference.api.gate import Gate
 from tests.inference.api.served_api import Api, bearer, served
 from tests.inference.tiny_models import tiny_adapter
+
+PLACE = loading.__file__
 
 
 async def listed(api: Api) -> list[str]:
@@ -79,6 +85,24 @@ BAD_LOADS: list[tuple[dict[str, Any], int, str, str | None]] = [
 ]
 
 
+async def test_a_refused_upload_is_let_go_without_a_collection(api: Api) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        for tensors in ("AAAA", "?"):
+            sent = {"lora_config": {"peft_type": "LORA"}, "lora_tensors": tensors}
+            assert (await load(api, lora_name="new", **sent))[0] == 400
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        gc.collect()
+        frames = [found for found in gc.garbage if isinstance(found, FrameType)]
+        held = [frame.f_code.co_qualname for frame in frames if frame.f_code.co_filename == PLACE]
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+    assert held == []
+
+
 @pytest.mark.parametrize(("fields", "status", "code", "param"), BAD_LOADS)
 async def test_what_cannot_be_loaded_is_told_by_name(
     api: Api, fields: dict[str, Any], status: int, code: str, param: str | None
@@ -102,13 +126,14 @@ async def test_unloading_lets_answers_under_way_finish(api: Api) -> None:
         found.append(await api.complete(model="red", max_tokens=200))
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(long)
-        while api.server.room.load[0] == 0:
-            await trio.sleep(0.001)
-        reply = await api.post("unload_lora_adapter", "ops", lora_name="red")
-        assert reply.status_code == 200
-        gone = await api.post("completions", model="red", prompt="abc")
-        assert (gone.status_code, gone.json()["error"]["code"]) == (404, "unknown_model")
+        with Gate(api.server.room.engine) as gate:
+            gate.hold(lambda: api.server.room.load[0] > 0)
+            nursery.start_soon(long)
+            await gate.reached()
+            reply = await api.post("unload_lora_adapter", "ops", lora_name="red")
+            assert reply.status_code == 200
+            gone = await api.post("completions", model="red", prompt="abc")
+            assert (gone.status_code, gone.json()["error"]["code"]) == (404, "unknown_model")
     assert found[0]["choices"] == expected["choices"]
     reply = await api.post("unload_lora_adapter", "ops", lora_name="red")
     assert reply.status_code == 404
@@ -148,8 +173,9 @@ async def test_an_unknown_adapter_is_fetched_once_and_verified(
 
 
 async def test_who_asks_for_what_nobody_has_is_told_so_without_asking_again(
-    backbone: Backbone, tmp_path: Path
+    backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("inference.api.models.TOLD_AGAIN_SECONDS", 3600.0)
     asked: list[bytes] = []
 
     def empty(content_hash: bytes) -> bytes:

@@ -9,11 +9,14 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 from inference.api.errors import problem
 from inference.backbone.model import Backbone
 from inference.request import Limits, RequestReason, RequestRefused
+from tests.inference.api.gate import Gate
 from tests.inference.api.served_api import Api, bearer, served
+from tests.patience import PATIENCE
 
 GOOD = {"model": "tiny", "prompt": "abc", "max_tokens": 2}
 
@@ -100,10 +103,12 @@ async def test_unknown_addresses_and_methods_are_told_in_json(api: Api) -> None:
 
 
 async def test_a_full_queue_is_429_with_a_reason_and_a_time(
-    backbone: Backbone, tmp_path: Path
+    backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("inference.api.reply.GRACE_SECONDS", PATIENCE)
     limits = Limits(running=1, waiting=4, waiting_per_tenant=1)
     codes: list[tuple[int, str]] = []
+    beside: list[dict[str, Any]] = []
     async with served(backbone, tmp_path, limits=limits) as api:
 
         async def flood(stream: bool) -> None:
@@ -115,11 +120,18 @@ async def test_a_full_queue_is_429_with_a_reason_and_a_time(
             codes.append((reply.status_code, reply.json()["error"]["code"]))
             assert int(reply.headers["retry-after"]) >= 1
 
+        async def other() -> None:
+            beside.append(await api.complete("bob"))
+
         async with trio.open_nursery() as nursery:
-            for number in range(8):
-                nursery.start_soon(flood, number % 2 == 0)
-            await trio.sleep(0.1)
-            assert (await api.complete("bob"))["choices"]
+            with Gate(api.server.room.engine) as gate:
+                gate.hold()
+                for number in range(8):
+                    nursery.start_soon(flood, number % 2 == 0)
+                await asked(api, 8)
+                nursery.start_soon(other)
+                await asked(api, 9)
+        assert beside[0]["choices"]
         assert (200, "") in codes
         assert (429, "tenant_queue_full") in codes
         assert set(codes) == {(200, ""), (429, "tenant_queue_full")}
@@ -127,6 +139,13 @@ async def test_a_full_queue_is_429_with_a_reason_and_a_time(
         refused = codes.count((429, "tenant_queue_full"))
         line = f'{{outcome="tenant_queue_full",tenant="alice"}} {refused}.0'
         assert f"openledger_api_requests_total{line}" in figures
+
+
+async def asked(api: Api, count: int) -> None:
+    """Wait until so many answers are asked of the engine."""
+    with trio.fail_after(PATIENCE):
+        while sum(api.server.room.load) < count:
+            await trio.sleep(0.001)
 
 
 def test_the_time_to_wait_is_in_whole_seconds() -> None:
@@ -143,7 +162,7 @@ async def test_one_of_several_answers_that_finds_no_place_refuses_them_all(
     async with served(backbone, tmp_path, limits=limits) as api:
         reply = await api.post("completions", **(GOOD | {"n": 8, "max_tokens": 50}))
         assert (reply.status_code, reply.json()["error"]["code"]) == (429, "tenant_queue_full")
-        with trio.fail_after(20):
+        with trio.fail_after(PATIENCE):
             while api.server.room.load != (0, 0):
                 await trio.sleep(0.01)
         assert (await api.complete())["choices"]
@@ -153,23 +172,27 @@ async def test_a_client_that_leaves_a_queue_or_an_answer_is_forgotten(
     backbone: Backbone, tmp_path: Path
 ) -> None:
     async with served(backbone, tmp_path, limits=Limits(running=1)) as api:
+        room = api.server.room
         fields = json.dumps(GOOD | {"max_tokens": 240, "n": 4}).encode()
         host, port = api.server.address.removeprefix("http://").split(":")
         for stream in (False, True):
             raw = fields[:-1] + (b', "stream": true}' if stream else b"}")
-            connection = await trio.open_tcp_stream(host, int(port))
-            head = (
-                "POST /v1/completions HTTP/1.1\r\nHost: here\r\n"
-                f"Authorization: {bearer('alice')['authorization']}\r\n"
-                f"Content-Length: {len(raw)}\r\n\r\n"
-            )
-            await connection.send_all(head.encode() + raw)
-            with trio.fail_after(20):
-                while api.server.room.load[0] == 0:
-                    await trio.sleep(0.001)
+            with Gate(room.engine) as gate, trio.fail_after(PATIENCE):
+                gate.hold(lambda: room.load[0] > 0)
+                connection = await trio.open_tcp_stream(host, int(port))
+                head = (
+                    "POST /v1/completions HTTP/1.1\r\nHost: here\r\n"
+                    f"Authorization: {bearer('alice')['authorization']}\r\n"
+                    f"Content-Length: {len(raw)}\r\n\r\n"
+                )
+                await connection.send_all(head.encode() + raw)
+                await gate.reached()
                 await connection.aclose()
-                while api.server.room.load != (0, 0) or api.server.door.under_way:
-                    await trio.sleep(0.005)
+                while api.server.door.under_way:
+                    await trio.sleep(0.001)
+                gate.release()
+                while room.load != (0, 0):
+                    await trio.sleep(0.001)
         figures = api.server.room.figures
         assert figures is not None
         assert figures.recorder.output_tokens < 2 * 4 * 240
@@ -188,14 +211,15 @@ async def test_a_server_that_stops_finishes_answers_and_takes_no_more(
             told.append(reply.json()["usage"]["completion_tokens"])
 
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(long)
-            while api.server.room.load[0] == 0:
-                await trio.sleep(0.001)
-            nursery.start_soon(api.server.drain)
-            await trio.sleep(0)
-            late = await api.post("completions", **GOOD)
-            assert (late.status_code, late.json()["error"]["code"]) == (503, "not_ready")
-            assert late.headers["retry-after"] == "1"
-            assert (await api.client.get("/health")).status_code == 503
+            with Gate(api.server.room.engine) as gate:
+                gate.hold(lambda: api.server.room.load[0] > 0)
+                nursery.start_soon(long)
+                await gate.reached()
+                nursery.start_soon(api.server.drain)
+                await trio.testing.wait_all_tasks_blocked()
+                late = await api.post("completions", **GOOD)
+                assert (late.status_code, late.json()["error"]["code"]) == (503, "not_ready")
+                assert late.headers["retry-after"] == "1"
+                assert (await api.client.get("/health")).status_code == 503
         assert told and told[0] >= 1
         assert not api.server.door.under_way

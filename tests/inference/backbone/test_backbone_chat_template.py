@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inference.backbone.chat_template import ChatReason, ChatRefused, ChatTemplate
+from tests.patience import PATIENCE
 
 TALK = [{"role": "user", "content": "hello"}, {"role": "assistant", "content": "hi"}]
 LINES = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
@@ -19,7 +20,7 @@ def refused(source: str, messages: list[dict[str, object]] | None = None) -> Cha
     began = time.process_time()
     with pytest.raises(ChatRefused) as caught:
         ChatTemplate(source).render(TALK if messages is None else messages)
-    assert time.process_time() - began < 10
+    assert time.process_time() - began < PATIENCE
     return caught.value.reason
 
 

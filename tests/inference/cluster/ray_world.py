@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterator
+import secrets
+import sys
+import time
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 import ray
@@ -18,12 +22,72 @@ from inference.backbone.model import Backbone
 from inference.cluster.connection import connected
 from inference.cluster.engine_thread import ReplicaSettings
 from inference.cluster.starting import ClusterSettings
+from inference.cpu_executor import CpuExecutor, HeldRows
+from inference.executor import Piece
 from inference.request import Limits, Request
 from inference.sampling import SamplingParams
+from tests.patience import PATIENCE
 
 STORE_BYTES = 80_000_000
 LIMITS = Limits(running=4, waiting=64, rows=64, pages=40)
 RANKS = (1, 4, 8)
+
+
+class Paced(CpuExecutor):
+    """Computes so many steps under each hold that lies in a folder, and no more until it is gone.
+
+    Whoever reads slowly then still meets an answer that is under way.
+    """
+
+    def __init__(self, backbone: Backbone, pages: int, folder: Path) -> None:
+        super().__init__(backbone, pages)
+        self._file = folder / "hold"
+        self._hold, self._left = "", 0
+
+    def parts(self, pieces: Sequence[Piece]) -> Generator[None, None, HeldRows]:
+        """Wait, then do what is always done."""
+        while hold := self._read():
+            if hold != self._hold:
+                self._hold, self._left = hold, int(hold.split()[1])
+            if self._left > 0:
+                self._left -= 1
+                break
+            time.sleep(0.005)
+        return (yield from super().parts(pieces))
+
+    def _read(self) -> str:
+        try:
+            return self._file.read_text()
+        except FileNotFoundError:
+            return ""
+
+
+@contextmanager
+def held(folder: Path, steps: int) -> Iterator[Path]:
+    """Let every replica compute so many steps, and no more before the block or the file ends."""
+    file = folder / "hold"
+    allow(folder, steps)
+    try:
+        yield file
+    finally:
+        file.unlink(missing_ok=True)
+
+
+def allow(folder: Path, steps: int) -> None:
+    """Hold every replica after so many steps from now on."""
+    new = folder / "hold.new"
+    new.write_text(f"{secrets.token_hex(8)} {steps}")
+    new.rename(folder / "hold")
+
+
+def paced(folder: Path, replicas: int = 2) -> ClusterSettings:
+    """Have replicas of this machine that `held` holds."""
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    return settings(
+        replicas,
+        folder,
+        executor=lambda backbone, limits: Paced(backbone, limits.pages, folder),
+    )
 
 
 def small_node(cluster: Cluster) -> object:
@@ -56,14 +120,14 @@ def two_nodes() -> Iterator[Cluster]:
         psutil.wait_procs(left, timeout=10)
 
 
-def settings(replicas: int = 2, folder: Path | None = None) -> ClusterSettings:
+def settings(replicas: int = 2, folder: Path | None = None, **changes: Any) -> ClusterSettings:
     return ClusterSettings(
         replicas=replicas,
-        replica=ReplicaSettings(limits=LIMITS, folder=folder),
-        open_seconds=90.0,
-        silence_seconds=15.0,
+        replica=ReplicaSettings(limits=LIMITS, folder=folder, **changes),
+        open_seconds=300.0,
+        silence_seconds=PATIENCE,
         pause_seconds=0.1,
-        patience_seconds=60.0,
+        patience_seconds=PATIENCE,
     )
 
 

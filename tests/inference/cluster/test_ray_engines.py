@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, replace
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 import ray
+import torch
 import trio
 from ray.cluster_utils import Cluster
 from ray_world import (
     LIMITS,
+    allow,
     filled_store,
+    held,
     kill_replica,
     mixed_requests,
+    paced,
     saved_backbone,
-    settings,
     small_node,
     two_nodes,
 )
@@ -27,6 +31,7 @@ from inference.adapters.errors import AdapterReason, AdapterRefused
 from inference.adapters.figures import Origin
 from inference.adapters.store import AdapterStore
 from inference.backbone.model import Backbone
+from inference.cluster import starting
 from inference.cluster.engines import RayEngines
 from inference.cluster.errors import ClusterReason, ClusterRefused
 from inference.cluster.model_files import ModelFiles
@@ -34,8 +39,11 @@ from inference.cluster.opening import open_ray_engines
 from inference.cluster.starting import check_facts
 from inference.cluster.stream import RayStream
 from inference.cpu_executor import CpuExecutor
+from inference.cuda.identity import identify
 from inference.engine import open_engine
 from inference.request import Answer, Finish, Request, RequestReason, RequestRefused, Token
+from inference.worker.identity import engine_statement
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.e2e
 T = TypeVar("T")
@@ -52,10 +60,25 @@ class Served:
     adapters: list[bytes]
     engines: RayEngines
     token: trio.lowlevel.TrioToken
+    folder: Path
+    places: dict[int, int] = field(default_factory=dict)
+    """Which process each attempt was handed to."""
+
+    def __post_init__(self) -> None:
+        router = self.engines.router
+        route = router.route
+
+        def noted(number: int, adapter: bytes | None) -> int | None:
+            chosen = route(number, adapter)
+            if chosen is not None:
+                self.places[number] = self.engines.links[chosen].facts.pid
+            return chosen
+
+        router.route = noted  # type: ignore[method-assign]
 
     def run(self, scenario: Callable[[], Awaitable[T]]) -> T:
         async def whole() -> T:
-            with trio.fail_after(90):
+            with trio.fail_after(300):
                 while len(self.engines.links) < 2:
                     await trio.sleep(0.02)
                 return await scenario()
@@ -72,10 +95,34 @@ class Served:
         return trio.run(scenario)
 
     def pid(self, stream: RayStream) -> int:
+        """Return the process that computes an answer now, or did last."""
         assert stream._asked is not None
-        where = self.engines.router.where(stream._asked.number)
-        assert where is not None
-        return self.engines.links[where].facts.pid
+        return self.places[stream._asked.number]
+
+    def attempts(self, stream: RayStream) -> int:
+        """Count how often an answer was begun."""
+        assert stream._asked is not None
+        return stream._asked.attempts
+
+    async def heard(self) -> None:
+        """Wait until every replica has heard what it was told, which it is told in order."""
+
+        async def ask() -> None:
+            with pytest.raises(RequestRefused):
+                async with self.engines.stream(Request(prompt_ids=(1,), max_tokens=10_000)) as bad:
+                    await bad.__anext__()
+
+        before = len(self.places)
+        async with trio.open_nursery() as nursery:
+            for _ in range(4 * LIMITS.running):  # shared out equally, so that each gets some
+                nursery.start_soon(ask)
+        asked = list(self.places.values())[before:]
+        assert set(asked) == {facts.pid for facts in self.engines.replicas}
+
+    async def idle(self) -> None:
+        """Wait until nothing is under way; the figures then tell of all that was done."""
+        while self.engines.load != (0, 0):
+            await trio.sleep(0.02)
 
 
 async def all_of(engine: Any, requests: list[Request]) -> list[tuple[list[Token], Answer]]:
@@ -102,22 +149,23 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
     async def serve() -> None:
         token = trio.lowlevel.current_trio_token()
-        kept = settings(folder=folder)
+        kept = paced(folder)
         async with open_ray_engines(backbone, store, folder / "base", kept) as engines:
-            worlds.append(Served(cluster, backbone, store, adapters, engines, token))
+            worlds.append(Served(cluster, backbone, store, adapters, engines, token, folder))
             opened.set()
             await closing.wait()
 
-    with two_nodes() as cluster:
+    with two_nodes() as cluster, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(starting, "CLOSE_SECONDS", PATIENCE)
         thread = threading.Thread(target=lambda: (trio.run(serve), opened.set()))
         thread.start()
         try:
-            assert opened.wait(120)
+            assert opened.wait(400)
             yield worlds[0]
         finally:
             if worlds:
                 trio.from_thread.run_sync(closing.set, trio_token=worlds[0].token)
-            thread.join(60)
+            thread.join(2 * PATIENCE)
     assert not list(folder.glob("openledger-replica-*"))
 
 
@@ -147,7 +195,10 @@ def test_an_adapter_is_asked_for_where_it_is_and_loaded_nowhere_else(served: Ser
         return pool.loads[Origin.NETWORK].count
 
     async def scenario() -> tuple[int, set[tuple[bytes, int]]]:
-        await trio.sleep(0.5)
+        for adapter in served.adapters:
+            async with engines.stream(Request((1,), max_tokens=1, adapter=adapter)) as stream:
+                await stream.__anext__()
+            await served.idle()
         before = loads()
         places = set()
         for request in requests:
@@ -157,7 +208,6 @@ def test_an_adapter_is_asked_for_where_it_is_and_loaded_nowhere_else(served: Ser
                     places.add((request.adapter, served.pid(stream)))
                 async for _ in stream:
                     pass
-        await trio.sleep(0.5)
         return before, places
 
     before, places = served.run(scenario)
@@ -177,12 +227,15 @@ def test_a_replica_killed_in_mid_stream_changes_no_token(served: Served) -> None
 
         tokens: list[Token] = []
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(beside)
-            async with served.engines.stream(request) as stream:
-                async for token in stream:
-                    tokens.append(token)
-                    if len(tokens) == 10:
-                        kill_replica(served.pid(stream))
+            with held(served.folder, 60) as hold:
+                async with served.engines.stream(request) as stream:
+                    async for token in stream:
+                        tokens.append(token)
+                        if len(tokens) == 1:
+                            nursery.start_soon(beside)
+                        if len(tokens) == 10:
+                            kill_replica(served.pid(stream))
+                            hold.unlink()
         return tokens, stream.answer, found
 
     tokens, answer, found = served.run(scenario)
@@ -197,11 +250,13 @@ def test_a_second_death_is_told_and_what_was_given_out_stands(served: Served) ->
 
     async def scenario() -> tuple[list[Token], ClusterRefused]:
         tokens: list[Token] = []
-        with pytest.raises(ClusterRefused) as refused:
+        with held(served.folder, 60), pytest.raises(ClusterRefused) as refused:
             async with served.engines.stream(request) as stream:
                 async for token in stream:
                     tokens.append(token)
                     if len(tokens) in (10, 40):
+                        while served.attempts(stream) < 1 + len(tokens) // 40:
+                            await trio.sleep(0.02)
                         kill_replica(served.pid(stream))
         return tokens, refused.value
 
@@ -221,14 +276,18 @@ def test_leaving_a_stream_stops_the_computing_at_the_replica(served: Served) -> 
 
     async def scenario() -> int:
         before = cancelled()
-        async with engines.stream(request) as stream:
-            await stream.__anext__()
+        with held(served.folder, 20):
+            async with engines.stream(request) as stream:
+                await stream.__anext__()
+            await served.heard()
         while cancelled() == before:
             await trio.sleep(0.02)
         assert engines.load == (0, 0)
         async with engines.stream(request) as stream:
-            await stream.__anext__()
-            stream.cancel()
+            with held(served.folder, 20):
+                await stream.__anext__()
+                stream.cancel()
+                await served.heard()
             rest = [token async for token in stream]
         assert stream.answer is not None
         assert stream.answer.finish is Finish.CANCELLED
@@ -249,13 +308,13 @@ def test_a_request_that_comes_twice_under_one_name_is_computed_once(served: Serv
             async with engines.stream(request, "7-1") as stream:
                 found.append([token async for token in stream])
 
-        await trio.sleep(0.5)
+        await served.idle()
         before = engines.figures.recorder.output_tokens
         async with trio.open_nursery() as nursery:
             nursery.start_soon(read)
             nursery.start_soon(read)
         await read()
-        await trio.sleep(0.5)
+        await served.idle()
         assert engines.figures.recorder.output_tokens == before + 40
         with pytest.raises(ClusterRefused) as refused:
             async with engines.stream(replace(request, max_tokens=1), "7-1") as stream:
@@ -301,10 +360,24 @@ def test_a_machine_without_the_folder_gets_the_very_model_and_no_other(served: S
 
 def test_a_replica_of_another_build_is_refused(served: Served) -> None:
     facts = served.engines.replicas[0]
-    check_facts(facts, facts.engine)
-    for other in (replace(facts, engine=bytes(32)), replace(facts, wire=facts.wire + 1)):
-        with pytest.raises(ClusterRefused) as refused:
-            check_facts(other, facts.engine)
+    here = engine_statement(served.backbone)
+    assert facts.place == served.engines.elsewhere
+    assert facts.place.statement == here
+    check_facts(facts, here, here)
+    other_base = engine_statement(replace(served.backbone, content_hash=bytes(32)))
+    on_gpu = engine_statement(served.backbone, identify(torch.device("cpu"), torch.bfloat16, b""))
+    unknown = replace(facts.place, statement=b"?")
+    check_facts(replace(facts, place=replace(facts.place, statement=on_gpu)), here, None)
+    for other, others, named in (
+        (replace(facts, wire=facts.wire + 1), here, "wire"),
+        (facts, on_gpu, "class, dtype"),
+        (facts, other_base, "base"),
+        (replace(facts, place=replace(facts.place, statement=other_base)), None, "base"),
+        (replace(facts, place=unknown), None, "statement"),
+        (replace(facts, place=unknown), here, "statement"),
+    ):
+        with pytest.raises(ClusterRefused, match=f"has another {named}: ") as refused:
+            check_facts(other, here, others)
         assert refused.value.reason is ClusterReason.VERSIONS_DIFFER
 
 
@@ -315,20 +388,26 @@ def test_a_whole_node_may_leave_in_mid_stream_and_another_may_join(served: Serve
 
     async def scenario() -> list[tuple[list[Token], Answer]]:
         found: list[tuple[list[Token], Answer]] = []
-
-        async def read() -> None:
-            found.extend(await all_of(served.engines, requests))
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(read)
-            while served.engines.figures.recorder.output_tokens == 0:
-                await trio.sleep(0.01)
-            await trio.sleep(0.2)
-            (node,) = served.cluster.worker_nodes
-            gone = {facts.node for facts in served.engines.replicas} - {head}
+        (node,) = served.cluster.worker_nodes
+        (gone,) = {facts.node for facts in served.engines.replicas} - {head}
+        async with AsyncExitStack() as stack:
+            hold = stack.enter_context(held(served.folder, 0))
+            streams = [
+                await stack.enter_async_context(served.engines.stream(request))
+                for request in requests
+            ]
+            tokens = []
+            for stream in streams:
+                allow(served.folder, 20)  # the first ones may have used up theirs
+                tokens.append([await stream.__anext__()])
             await trio.to_thread.run_sync(served.cluster.remove_node, node, False)
-        assert len(gone) == 1
-        assert {facts.node for facts in served.engines.replicas}.isdisjoint(gone)
+            hold.unlink()
+            for stream, begun in zip(streams, tokens, strict=True):
+                begun += [token async for token in stream]
+                assert stream.answer is not None
+                found.append((begun, stream.answer))
+        while gone in {facts.node for facts in served.engines.replicas}:
+            await trio.sleep(0.05)
         return found
 
     found = served.run(scenario)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from inference.cluster.errors import ClusterReason, ClusterRefused
 from inference.cluster.index_parts import RayParts
 from runtime.primitives.hashing import blake2_256
 from runtime.protocols.ids import RecordId
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.e2e
 OPTIONS = FitOptions(coordinates=256, passages=40, batch_tokens=200)
@@ -55,13 +57,20 @@ def records(count: int) -> list[IndexedRecord]:
 
 
 class Where:
-    """A part that takes its time and says which machine computed it."""
+    """A part that waits for one on another machine and says which machine computed it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
 
     def __call__(
         self, model: TracedModel, passages: Sequence[Passage], group: Sequence[int]
     ) -> tuple[list[int], str]:
-        time.sleep(0.05)
-        return list(group), ray.get_runtime_context().get_node_id()
+        node = ray.get_runtime_context().get_node_id()
+        (self.folder / node).touch()
+        deadline = time.monotonic() + PATIENCE
+        while len(list(self.folder.iterdir())) < 2 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return list(group), node
 
 
 def test_an_index_built_on_two_nodes_has_the_bytes_and_roots_of_one_built_here(
@@ -80,10 +89,12 @@ def test_an_index_built_on_two_nodes_has_the_bytes_and_roots_of_one_built_here(
     assert len(stages) > 20
 
 
-def test_parts_come_in_the_order_of_their_groups_from_both_nodes(model: TracedModel) -> None:
+def test_parts_come_in_the_order_of_their_groups_from_both_nodes(
+    model: TracedModel, tmp_path: Path
+) -> None:
     passages = [record.passage for record in records(40)]
     groups = [[at] for at in range(40)]
-    found = list(RayParts().each(model, passages, groups, Where()))
+    found = list(RayParts().each(model, passages, groups, Where(tmp_path)))
     assert [group for group, _ in found] == groups
     assert len({node for _, node in found}) == 2
 

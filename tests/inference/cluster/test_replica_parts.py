@@ -16,6 +16,7 @@ from inference.cluster.outbox import Outbox
 from inference.cluster.wire import failure_of, refusal_of
 from inference.figures import EngineFigures, Recorder
 from inference.request import Finish, RequestReason, RequestRefused, Token
+from tests.patience import PATIENCE
 
 
 @given(st.lists(st.integers(0, 5)), st.data())
@@ -41,11 +42,11 @@ def test_who_waits_for_events_hears_of_the_first_and_of_the_end() -> None:
     outbox = Outbox()
     timer = threading.Timer(0.05, outbox.put, [(3, Token(1, "", 0.0))])
     timer.start()
-    assert [number for number, _ in outbox.take(0, 30.0)[1]] == [3]
+    assert [number for number, _ in outbox.take(0, PATIENCE)[1]] == [3]
     timer = threading.Timer(0.05, outbox.close, ["the engine stopped"])
     timer.start()
     with pytest.raises(RuntimeError, match="the engine stopped"):
-        outbox.take(1, 30.0)
+        outbox.take(1, PATIENCE)
 
 
 @pytest.mark.parametrize(

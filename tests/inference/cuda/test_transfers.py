@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
+import weakref
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -13,8 +16,8 @@ from inference.arena import ALIGN, Extent, Move
 from inference.cuda.lane import Mark
 from inference.cuda.memory import DeviceMemory
 from inference.cuda.pinned import PinnedHost, PinnedRing
-from inference.cuda.transfers import ImageUpload, Transfers, parts_of
-from tests.inference.cuda.device_world import CPU
+from inference.cuda.transfers import ImageUpload, Transfers, _Order, parts_of
+from tests.inference.cuda.device_world import CPU, cpu_executor, place
 from tests.inference.tiny_models import tiny_adapter, tiny_backbone
 
 
@@ -182,3 +185,50 @@ def test_an_upload_holds_nothing_twice() -> None:
     marks[0].held = False
     upload.hold(None)
     assert [mark.held for mark in marks] == [False, True]
+
+
+class BrokenLane(LateLane):
+    def copy(self, target: Tensor, source: Tensor) -> None:
+        raise RuntimeError("the device has failed")
+
+
+def test_a_copy_that_fails_on_the_staging_thread_is_told_to_who_waits() -> None:
+    packed, memory = image()
+    transfers = Transfers(memory.bytes, BrokenLane(), PinnedRing(CPU))
+    parts = parts_of(packed.layout)
+    uploads = [ImageUpload(parts) for _ in range(2)]
+    transfers._start_stager()
+    for upload in uploads:
+        target = memory.bytes[: packed.size_bytes]
+        transfers._orders.put(_Order(upload, parts, packed.data, target, LateMark(LateLane(), 0)))
+    transfers.close()
+    for upload in uploads:
+        with pytest.raises(RuntimeError, match="cannot be copied") as told:
+            _ = upload.done
+        assert "the device has failed" in str(told.value.__cause__)
+
+
+def test_transfers_end_behind_their_copies() -> None:
+    packed, memory = image()
+    lane = LateLane()
+    transfers = Transfers(memory.bytes, lane, PinnedRing(CPU))
+    upload = transfers.upload(packed, Extent(0, packed.size_bytes))
+    transfers.close()
+    assert upload.done
+
+
+def test_a_closed_executor_keeps_its_numbers_and_nothing_else() -> None:
+    backbone = tiny_backbone()
+    executor = cpu_executor(backbone)
+    told = executor.pages, executor.shape, executor.packing, executor.identity
+    place(executor, tiny_adapter(backbone), 0)
+    memory = weakref.ref(executor._transfers._memory)
+    gc.collect()
+    gc.disable()
+    try:
+        executor.close()
+        executor.close()
+        assert memory() is None
+    finally:
+        gc.enable()
+    assert (executor.pages, executor.shape, executor.packing, executor.identity) == told

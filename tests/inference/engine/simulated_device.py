@@ -7,14 +7,17 @@ depend on. So a sequence that reads another one's page wrongly is found out.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import islice
 
 from inference.adapters.state import AdapterState
 from inference.arena import Arena, Extent, Move
 from inference.blocks import BlockManager, blocks_for
 from inference.fairness import FairQueue
-from inference.request import Limits, Request
-from inference.scheduler import Scheduler, Work
+from inference.request import Limits, Request, RequestRefused
+from inference.scheduler import MORE_FOR_STRANGERS, SHORT_STEPS, Scheduler, Work
 from inference.sequence import Sequence
 
 PAGE_BYTES = 1024
@@ -47,6 +50,10 @@ class SharedMemory:
         self.adapters = adapters
         self.written: dict[tuple[int, int], object] = {}
         self.held: set[int] = set()
+        self.still = False
+
+    def movable(self, extent: Extent) -> bool:
+        return not self.still
 
     @property
     def free_pages(self) -> int:
@@ -54,7 +61,7 @@ class SharedMemory:
 
     def take_page(self) -> int | None:
         while (page := self.arena.take_page()) is None:
-            moves = self.arena.page_compaction(lambda extent: True)
+            moves = self.arena.page_compaction(self.movable)
             if not self.move(moves) and not self.evict_idle():
                 return None
         self.held.add(page)
@@ -78,7 +85,7 @@ class SharedMemory:
         while adapter.extent is None:
             adapter.extent = self.arena.place(adapter.size)
             if adapter.extent is None and not (
-                self.move(self.arena.compaction(adapter.size, lambda extent: True))
+                self.move(self.arena.compaction(adapter.size, self.movable))
                 or blocks.reclaim_spare()
                 or self.evict_idle()
                 or blocks.reclaim()
@@ -154,7 +161,7 @@ class SimulatedEngine:
         self.admitted: list[Sequence] = []
         self.cycles = 0
         self.bound = 0
-        self.passed = False
+        self.passed = 0
         self._next = 0
 
     def fits(self, request: Request) -> bool:
@@ -175,22 +182,56 @@ class SimulatedEngine:
         delay = self.adapters[request.adapter].delay if request.adapter else 0
         # Its chunks while all tenants have prompts, its outputs, a round of draining for each of
         # its pages, its loading.
-        self.bound += -(-2 * total * TENANTS // self.limits.rows) + request.max_tokens + 1
-        self.bound += 2 * blocks_for(total, POSITIONS) + delay + 4
+        full = -(-2 * total * TENANTS // self.limits.rows) + request.max_tokens + 1
+        full += 2 * blocks_for(total, POSITIONS) + delay + 4
+        self.bound += (1 + SHORT_STEPS + MORE_FOR_STRANGERS) * full
         return sequence
 
     def cancel(self, sequence: Sequence) -> None:
         self.scheduler.remove(sequence)
         self._end(sequence)
 
-    def cycle(self) -> list[Work]:
-        """Load, schedule, compute, draw."""
+    def cycle(self, arriving: Iterable[Request] = ()) -> list[Work]:
+        """Load, schedule, compute, draw; what arrives interrupts the step."""
         self.cycles += 1
         self._load()
         works = self.scheduler.schedule()
         self._check(works)
+        if works:
+            self._compute([works], iter(arriving))
+        self.memory.still = False
+        return works
+
+    def _compute(self, steps: list[list[Work]], arriving: Iterator[Request]) -> None:
+        """Compute the latest step; what it reads and writes has to stay while others interrupt."""
+        works = steps[-1]
+        for number, request in enumerate(arriving):
+            self.memory.still = True
+            with suppress(RequestRefused):
+                self.submit(request)
+            self._load()
+            before = [self._seen(one) for one in steps]
+            hasty = self.scheduler.interject(steps)
+            self._check_short(hasty, steps)
+            if hasty:
+                self._compute([*steps, hasty], islice(arriving, number % 2))
+            assert [self._seen(one) for one in steps] == before
         for work in works:
             self.memory.write(work.sequence, work.start, work.count, self.blocks)
+        self._finish(works)
+
+    def _seen(self, works: list[Work]) -> list[object]:
+        """List what a step depends on."""
+        seen: list[object] = []
+        for work in works:
+            one = work.sequence
+            assert one in self.scheduler.running
+            adapter = None if one.request.adapter is None else self.adapters[one.request.adapter]
+            extent = None if adapter is None else adapter.extent
+            seen.append((one.id, tuple(one.blocks), one.computed, tuple(one.outputs), extent))
+        return seen
+
+    def _finish(self, works: list[Work]) -> None:
         self.scheduler.finished_step(works)
         for one in self.scheduler.running:
             self.memory.assert_readable(one)
@@ -203,7 +244,6 @@ class SimulatedEngine:
                     self.finished.append(sequence)
                     self._end(sequence)
         self.memory.assert_conserved(self.blocks, list(self.live.values()))
-        return works
 
     def run(self, cycles: int | None = None) -> None:
         """Cycle until nothing is left, within the bound of what was ever submitted."""
@@ -271,11 +311,30 @@ class SimulatedEngine:
         assert kinds == sorted(kinds, reverse=True)
         passed = bool(works) and not works_on(running[0], works)
         if passed and self.scheduler.draining not in running:
-            assert not self.passed, "the oldest is passed over once, for a first token"
-            assert not any(work.sequence.outputs for work in works)
-        self.passed = passed
+            self._check_short(works, [])
+        else:
+            self.passed = 0
         self.admitted.extend(one for one in running if one not in self.admitted)
         self.memory.assert_conserved(self.blocks, list(self.live.values()))
+
+    def _check_short(self, works: list[Work], interrupted: list[list[Work]]) -> None:
+        """A short step is for first tokens, of strangers if there are any, and rare enough."""
+        if not works:
+            return
+        self.passed += 1
+        served = {one.request.tenant for one in self.scheduler.running if one.outputs}
+        strangers = [work.sequence.request.tenant not in served for work in works]
+        assert all(strangers) or not any(strangers)
+        most = SHORT_STEPS + (MORE_FOR_STRANGERS if any(strangers) else 0)
+        assert self.passed <= most, "the oldest is passed over too often"
+        for work in works:
+            assert not work.sequence.outputs
+            assert not work.sequence.decodes
+            assert not any(works_on(work.sequence, step) for step in interrupted)
+        if interrupted and not any(work.sequence.outputs for work in interrupted[-1]):
+            assert all(strangers), "others than strangers have interrupted a short step"
+            tenants = {work.sequence.request.tenant for work in interrupted[-1]}
+            assert tenants & served, "a stranger's step was interrupted"
 
 
 def works_on(sequence: Sequence, works: list[Work]) -> bool:

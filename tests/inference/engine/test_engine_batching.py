@@ -22,6 +22,7 @@ from inference.engine import Engine, open_engine
 from inference.replay import Replay, pages_for, replay
 from inference.request import Answer, Finish, Limits, Request, RequestReason, RequestRefused
 from inference.sampling import SamplingParams
+from tests.patience import PATIENCE
 
 
 def engine_on(
@@ -218,7 +219,7 @@ async def test_leaving_a_stream_frees_its_blocks_and_its_pin(
         async with engine.stream(request) as stream:
             async for _ in stream:
                 break
-        with trio.fail_after(5):
+        with trio.fail_after(PATIENCE):
             while stream.answer is None:
                 await trio.sleep(0.01)
         assert stream.answer.finish is Finish.CANCELLED
@@ -229,12 +230,16 @@ async def test_leaving_a_stream_frees_its_blocks_and_its_pin(
 
 async def test_a_cancelled_caller_cancels_its_request(backbone: Backbone) -> None:
     async with engine_on(backbone, None, SMALL) as engine:
-        with trio.move_on_after(0.02):
-            await engine.generate(Request((1,), 250, stop_ids=()))
-        with trio.fail_after(5):
+        with trio.fail_after(PATIENCE):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(engine.generate, Request((1,), 250, stop_ids=()))
+                while engine.load != (1, 0):
+                    await trio.sleep(0)
+                nursery.cancel_scope.cancel()
             while engine.load != (0, 0):
                 await trio.sleep(0.01)
         assert at_rest(engine)
+        assert engine.figures.recorder.finished[Finish.CANCELLED] == 1
 
 
 async def test_a_full_queue_refuses_and_an_engine_that_stops_says_so(backbone: Backbone) -> None:
@@ -250,7 +255,7 @@ async def test_a_full_queue_refuses_and_an_engine_that_stops_says_so(backbone: B
     async with trio.open_nursery() as nursery, engine_on(backbone, None, limits) as engine:
         for _ in range(3):
             nursery.start_soon(ask, engine)
-        with trio.fail_after(5):
+        with trio.fail_after(PATIENCE):
             while not outcomes:
                 await trio.sleep(0.001)
     assert outcomes == [RequestReason.QUEUE_FULL, *[RequestReason.ENGINE_CLOSED] * 2]

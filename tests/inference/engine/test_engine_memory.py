@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -23,10 +24,45 @@ from inference.adapters.store import AdapterStore
 from inference.backbone.model import Backbone
 from inference.cpu_executor import CpuExecutor
 from inference.engine import Engine, open_engine
-from inference.request import Answer, Finish, Limits, Request, RequestReason, RequestRefused
+from inference.request import (
+    Answer,
+    Finish,
+    Limits,
+    Request,
+    RequestReason,
+    RequestRefused,
+    Token,
+)
+from inference.runner import Runner
 from inference.sampling import SamplingParams
+from tests.patience import PATIENCE
 
 RANKS = (1, 4, 4, 8, 8, 8, 16, 16)
+
+
+class Kept:
+    """Keeps the answer of a runner's request."""
+
+    def __init__(self) -> None:
+        self.answer: Answer | None = None
+
+    def token(self, token: Token) -> None:
+        pass
+
+    def done(self, answer: Answer) -> None:
+        self.answer = answer
+
+    def failed(self, error: RequestRefused | AdapterRefused) -> None:
+        raise error
+
+
+def repeat(act: Callable[[], object], until: Callable[[], bool]) -> None:
+    """Do something again and again until something holds."""
+    deadline = time.monotonic() + PATIENCE
+    while not until():
+        assert time.monotonic() < deadline, "nothing goes on"
+        if not act():
+            time.sleep(0.001)
 
 
 @pytest.fixture
@@ -67,7 +103,7 @@ def assert_at_rest(engine: Engine) -> None:
 
 
 async def rest(engine: Engine) -> None:
-    with trio.fail_after(10):
+    with trio.fail_after(PATIENCE):
         while engine.load != (0, 0):
             await trio.sleep(0.005)
     assert_at_rest(engine)
@@ -234,12 +270,47 @@ async def test_more_adapters_than_memory_take_turns(
     alone = await lone(backbone, store, requests)
     # The two largest adapters and a sequence of each fit, hardly more.
     async with engine_on(backbone, store, Limits(running=5, pages=18)) as engine:
-        with trio.fail_after(60):
+        with trio.fail_after(PATIENCE):
             assert await engine.generate_all(requests) == alone
         pool = engine.figures.pool
         assert pool is not None
         assert pool.evictions + pool.displaced > 0
         assert_at_rest(engine)
+
+
+def test_who_was_preempted_comes_back_though_others_fill_the_host(
+    backbone: Backbone, tmp_path: Path
+) -> None:
+    store = AdapterStore(tmp_path / "alike", backbone)
+    keys = [store.put(tiny_adapter(backbone, 8, seed=n)) for n in range(8)]
+    executor = CpuExecutor(backbone, 8)
+    image, _ = store.packed(keys[0], executor.packing)
+    pages = 2 * -(-image.size_bytes // executor.shape.page_bytes) + 2
+    executor = CpuExecutor(backbone, pages)
+    listeners = [Kept() for _ in keys]
+    runner = Runner(executor, None, store, Limits(running=1, pages=pages), host_bytes=1)
+    try:
+        requests = [asked(key, 1, seed=n, max_tokens=3)[0] for n, key in enumerate(keys)]
+        number = runner.submit(replace(requests[0], max_tokens=50), listeners[0])
+        repeat(runner.step, lambda: bool(runner.scheduler.running))
+        for request, listener in zip(requests[1:], listeners[1:], strict=True):
+            runner.submit(request, listener)
+        first = runner._jobs[number].sequence
+        assert runner._leasing is not None
+        assert runner.pool is not None
+        waiting = runner.pool._book.waiting.values
+        repeat(
+            runner._leasing.refresh,
+            lambda: any(entry.state is AdapterState.NO_ROOM for entry in list(waiting())),
+        )
+        # As if another had needed its pages: it and its adapter leave the device.
+        runner.scheduler._preempt(first)
+        runner._leasing.drop(first)
+        while runner.pool._evict():
+            pass
+        repeat(runner.step, lambda: all(listener.answer is not None for listener in listeners))
+    finally:
+        runner.close()
 
 
 async def test_an_adapter_beside_which_no_answer_fits_is_refused(
@@ -251,14 +322,14 @@ async def test_an_adapter_beside_which_no_answer_fits_is_refused(
     short, long = asked(key, 2, seed=1, max_tokens=4)
     long = replace(long, max_tokens=60)
     async with engine_on(backbone, store, Limits(pages=pages)) as engine:
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE):
             assert len((await engine.generate(short)).output_ids) == 4
             with pytest.raises(RequestRefused) as caught:
                 await engine.generate(long)
         assert caught.value.reason is RequestReason.ADAPTER_TOO_LARGE
         assert_at_rest(engine)
     async with engine_on(backbone, store, Limits(pages=2)) as engine:
-        with pytest.raises(AdapterRefused) as refused, trio.fail_after(10):
+        with pytest.raises(AdapterRefused) as refused, trio.fail_after(PATIENCE):
             await engine.generate(short)
         assert refused.value.reason is AdapterReason.TOO_LARGE
         assert_at_rest(engine)
@@ -272,7 +343,7 @@ async def test_a_request_is_cancelled_while_its_adapter_loads(
 
     def fetch(content_hash: bytes) -> bytes:
         asked_for.set()
-        assert may_go.wait(10)
+        assert may_go.wait(PATIENCE)
         return image_of(adapter)
 
     store = AdapterStore(tmp_path / "adapters", backbone, fetch=fetch)
@@ -342,7 +413,7 @@ async def test_a_request_can_be_cancelled_at_any_time(
                     await engine.generate(victim)
 
             async def watch() -> None:
-                with trio.fail_after(20):
+                with trio.fail_after(PATIENCE):
                     while not due(engine):
                         await trio.sleep(0)
                 scope.cancel()
@@ -350,8 +421,11 @@ async def test_a_request_can_be_cancelled_at_any_time(
             async def expect() -> None:
                 assert await engine.generate_all(others) == alone
 
+            # It is on the device, or the others might be done before the disk has given it.
+            await engine.generate(Request((1,), 1, adapter=key))
             nursery.start_soon(expect)
-            await trio.testing.wait_all_tasks_blocked()
+            while sum(engine.load) < len(others):
+                await trio.sleep(0)
             nursery.start_soon(ask)
             if when == "arrived":
                 await trio.testing.wait_all_tasks_blocked()
@@ -400,27 +474,49 @@ async def test_any_schedule_gives_the_answers_of_the_lone_run(
     largest, _ = store.packed(keys[-1], CpuExecutor(backbone, 1).packing)
     pages = 2 * -(-largest.size_bytes // shape_bytes) + 12
     answers: dict[int, Answer] = {}
-    cut = set(range(0, count, 5))
+    arrivals = sorted(chance.randrange(40) for _ in range(count))
+    cuts = {number: chance.randrange(30) for number in range(0, count, 5)}
 
-    async def ask(engine: Engine, number: int, wait: float) -> None:
-        await trio.sleep(wait)
-        with trio.move_on_after(chance.random() * 0.2 if number in cut else 300):
+    async def until(engine: Engine, step: int) -> None:
+        """Wait by the engine's own clock, so that a slow machine meets the same schedule."""
+        await trio.sleep(0)
+        while engine.figures.recorder.steps < begun + step and engine.load != (0, 0):
+            await trio.sleep(0.001)
+
+    async def ask(engine: Engine, number: int) -> None:
+        async with trio.open_nursery() as nursery:
+
+            async def cut() -> None:
+                await until(engine, arrivals[number] + cuts[number])
+                nursery.cancel_scope.cancel()
+
+            if number in cuts:
+                nursery.start_soon(cut)
             answers[number] = await engine.generate(requests[number])
+            nursery.cancel_scope.cancel()
 
     async with engine_on(
         backbone, store, Limits(running=6, rows=48, pages=pages), threads
     ) as engine:
+        if count == 40:
+            # From the disk they would come when it likes, one by one and to an idle memory.
+            for key in keys:
+                await engine.generate(Request((1,), 1, adapter=key))
+        begun, before = engine.figures.recorder.steps, engine.figures
         async with trio.open_nursery() as nursery:
-            for number in range(count):
-                nursery.start_soon(ask, engine, number, chance.random() * 0.3)
+            for number, step in enumerate(arrivals):
+                await until(engine, step)
+                nursery.start_soon(ask, engine, number)
         await rest(engine)
         figures = engine.figures
+        assert before.pool is not None
         assert figures.pool is not None
         if count == 40:
-            assert figures.pool.evictions + figures.pool.displaced > 0
-            assert figures.pool.moves + figures.preempted > 0
+            lost, lost_before = (p.evictions + p.displaced for p in (figures.pool, before.pool))
+            assert lost > lost_before
+            assert figures.pool.moves + figures.preempted > before.pool.moves + before.preempted
     torch.set_num_threads(1)
-    assert answers.keys() >= set(range(count)) - cut
+    assert answers.keys() >= set(range(count)) - cuts.keys()
     for number, answer in answers.items():
         assert answer == alone[number]
 
@@ -440,4 +536,8 @@ async def test_figures_tell_what_was_done(backbone: Backbone, store: AdapterStor
     assert figures.adapters == 1
     assert figures.pool is not None
     assert figures.pool.device_bytes > 0
-    assert figures.pages_free + figures.pages_held + figures.pages_cached < figures.pages == 256
+    assert (
+        figures.pages_free + figures.pages_held + figures.pages_cached
+        < figures.pages
+        == Limits().pages
+    )

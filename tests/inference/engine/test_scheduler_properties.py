@@ -19,7 +19,7 @@ from inference.adapters.state import AdapterState
 from inference.blocks import BlockManager
 from inference.fairness import FairQueue
 from inference.request import Limits, Request, RequestReason, RequestRefused
-from inference.scheduler import Scheduler
+from inference.scheduler import SHORT_STEPS, Scheduler
 from inference.sequence import Sequence
 
 PAGES = 24
@@ -83,6 +83,23 @@ class Engine(RuleBasedStateMachine):
         live = list(self.engine.live.values())
         self.engine.cancel(live[at % len(live)])
 
+    @rule(
+        prompts=st.lists(PROMPT, min_size=1, max_size=6),
+        outputs=st.integers(1, 9),
+        adapter=st.one_of(st.none(), st.integers(0, 5)),
+        tenant=st.sampled_from("abc"),
+    )
+    def arrive_in_the_midst_of_a_step(
+        self, prompts: list[list[int]], outputs: int, adapter: int | None, tenant: str
+    ) -> None:
+        hashes = list(self.engine.adapters)
+        content_hash = None if adapter is None else hashes[adapter % len(hashes)]
+        requests = [
+            Request(tuple(prompt), outputs, adapter=content_hash, tenant=tenant)
+            for prompt in prompts
+        ]
+        self.engine.cycle([one for one in requests if self.engine.fits(one)])
+
     @rule(cycles=st.integers(1, 8))
     def cycle(self, cycles: int) -> None:
         for _ in range(cycles):
@@ -118,11 +135,44 @@ def test_a_long_prompt_does_not_stop_those_who_decode() -> None:
     talking = engine.submit(plain(2, 50))
     engine.cycle()
     reading = engine.submit(plain(200, 5, first=1))
-    works = engine.cycle()
-    assert [(work.sequence, work.count, work.draws) for work in works] == [
-        (talking, 1, True),
-        (reading, 16, False),
+    steps = [engine.cycle() for _ in range(2 * SHORT_STEPS + 2)]
+    assert [[(work.sequence, work.count) for work in works] for works in steps] == 2 * [
+        *SHORT_STEPS * [[(reading, 16)]],
+        [(talking, 1), (reading, 16)],
     ]
+
+
+def test_a_prompt_that_comes_in_the_midst_of_a_step_is_computed_there() -> None:
+    engine = engine_of(99, running=4, rows=16)
+    talking = engine.submit(plain(2, 50))
+    engine.cycle()
+    assert [work.sequence for work in engine.cycle([plain(9, 5, first=1)])] == [talking]
+    assert [len(one.outputs) for one in engine.live.values()] == [2, 1]
+
+
+def test_only_strangers_interrupt_a_short_step_and_nobody_theirs() -> None:
+    queue = FairQueue(Limits())
+    scheduler = Scheduler(Limits(), BlockManager(SharedMemory(99, {}), POSITIONS), queue)
+    numbers = iter(range(9))
+
+    def arrive(tenant: str) -> Sequence:
+        number = next(numbers)
+        sequence = Sequence(number, Request((number, 1, 2), 9, tenant=tenant))
+        scheduler.add(sequence)
+        return sequence
+
+    talking = arrive("flood")
+    scheduler.finished_step(scheduler.schedule())
+    talking.outputs.append(1)
+    steps = [scheduler.schedule()]
+    for tenant, interrupts in (("flood", True), ("flood", False), ("guest", True), ("b", False)):
+        comes = arrive(tenant)
+        works = scheduler.interject(steps)
+        assert bool(works) == interrupts
+        if works:
+            assert [work.sequence for work in works] == [comes]
+            steps.append(works)
+    assert len(steps) == 3
 
 
 def test_rows_of_a_step_go_to_the_oldest_prompt_first() -> None:

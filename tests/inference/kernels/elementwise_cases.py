@@ -49,7 +49,9 @@ class Rotation:
         self.memory = torch.full((2 * pages * layout.page_bytes,), 0xA5, dtype=torch.uint8).to(
             device
         )
-        drawn = torch.rand(max(positions, default=0) + 1, layout.head_dim // 2)
+        generator = torch.Generator().manual_seed(8)
+        reach = max(positions, default=0) + 1
+        drawn = torch.rand(reach, layout.head_dim // 2, generator=generator)
         angles = (drawn * 6.28).to(device)
         self.tables = angles.cos().repeat(1, 2), angles.sin().repeat(1, 2)
 

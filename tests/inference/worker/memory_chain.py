@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any
 
 import trio
+import trio.testing
 from dev_chain import next_claim
 
 from consensus.interface import BlockRef
 from inference.worker.chain_view import ChainError, ChainReason, Head
+from inference.worker.worker import Worker
 from node.client.outcome import named_error
 from node.client.signing import KeyPair, sign_extrinsic
 from runtime import construct, executive
@@ -21,6 +23,26 @@ from runtime.primitives.hashing import blake2_256
 from runtime.primitives.header import Header
 from runtime.state.overlay import Overlay
 from runtime.state.store import LayeredState, MemoryState, State
+from tests.patience import PATIENCE
+
+
+async def rested(*workers: Worker, enough: Callable[[], bool] = lambda: False) -> None:
+    """Wait until the workers have done what the last block asks of them, however long that takes.
+
+    Nothing is ready to run, no thread computes, and no duty is being attended to, except one that
+    only further blocks can end, as soon as there was `enough` of it.
+    """
+    limiters = [trio.to_thread.current_default_thread_limiter()]
+    for worker in workers:
+        limiters += [worker.attributing._thread, worker.handing_out._thread]
+    with trio.fail_after(PATIENCE):
+        while True:
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            computes = any(limiter.borrowed_tokens for limiter in limiters)
+            attends = any(worker.committee._attending for worker in workers)
+            if not computes and (enough() or not attends):
+                return
+            await trio.sleep(0.005)
 
 
 class MemoryChain:

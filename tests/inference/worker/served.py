@@ -8,6 +8,9 @@ import httpx
 
 from inference.worker.worker import Worker
 
+STALE_SECONDS = 3600.0
+"""So long after the last block, no requests are taken."""
+
 
 @dataclass
 class Served:

@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 import trio
-from memory_chain import MemoryChain
+from memory_chain import MemoryChain, rested
 from paid_world import (
     BOB,
     CHARLIE,
@@ -64,14 +64,15 @@ async def ask(client: httpx.AsyncClient, chain: MemoryChain, country: str, nonce
     return reply.json()
 
 
-async def advance(chain: MemoryChain, until: tuple[str, str], limit: int = 120) -> None:
+async def advance(chain: MemoryChain, worker: Worker, *until: str) -> None:
     """Make blocks as the worker's duties keep up, until an event has happened."""
-    for _ in range(limit):
+    await rested(worker)
+    for _ in range(120):
         if chain.named(*until):
             return
         chain.block()
-        await trio.sleep(0.15)
-    raise AssertionError(f"no {until} in {limit} blocks")
+        await rested(worker)
+    raise AssertionError(f"no {until} in 120 blocks")
 
 
 def clusters(worker: Worker) -> set[RecordId]:
@@ -91,7 +92,7 @@ async def running(chain: MemoryChain, backbone: Backbone, folder: Path, **change
     config = WorkerConfig(folder, bind="127.0.0.1:0", **changes)
     async with (
         open_worker(chain, backbone, WORKER, config) as worker,
-        httpx.AsyncClient(base_url=worker.address, timeout=60) as client,
+        httpx.AsyncClient(base_url=worker.address, timeout=300) as client,
     ):
         yield Served(worker, client)
 
@@ -110,7 +111,7 @@ async def test_answers_are_attributed_submitted_attested_and_paid_to_contributor
     for top in shown["top"]:
         assert sum(int(part) for part in top["fields"].values()) == int(top["score"])
     chain.call(EVE, "Inference", "close_session", session=0)
-    await advance(chain, ("Inference", "Settled"))
+    await advance(chain, served.worker, "Inference", "Settled")
     settled = chain.named("Inference", "Settled")
     due = [
         cost(PRICE, t["usage"]["prompt_tokens"], t["usage"]["completion_tokens"]).total()
@@ -130,7 +131,7 @@ async def test_a_batch_sums_what_its_receipts_say(served: Served, chain: MemoryC
     await attributed(served.worker)
     entries = [answered.entry() for answered in served.worker.book.answered(0, 1, 3)]
     chain.call(EVE, "Inference", "close_session", session=0)
-    await advance(chain, ("Inference", "ReceiptsSubmitted"))
+    await advance(chain, served.worker, "Inference", "ReceiptsSubmitted")
     assert chain.runtime.inference.batches[0].summary == summarise(entries)
 
 
@@ -146,8 +147,8 @@ async def test_duties_go_on_after_every_restart(
         ("Attribution", "Opened"),
         ("Inference", "Settled"),
     ):
-        async with running(chain, backbone, tmp_path):
-            await advance(chain, event)
+        async with running(chain, backbone, tmp_path) as served:
+            await advance(chain, served.worker, *event)
     assert chain.runtime.inference.batches[0].state == BatchState.SETTLED
     assert len(chain.named("Inference", "ReceiptsSubmitted")) == 1
 
@@ -159,12 +160,12 @@ async def test_a_crash_between_submission_and_note_does_not_submit_twice(
         await ask(served.client, chain, "France", 1)
         await attributed(served.worker)
         chain.call(EVE, "Inference", "close_session", session=0)
-        await advance(chain, ("Inference", "ReceiptsSubmitted"))
-        await trio.sleep(0.3)
+        await advance(chain, served.worker, "Inference", "ReceiptsSubmitted")
+        await rested(served.worker)
         with served.worker.book._file.transaction() as rows:
             rows.execute("UPDATE submissions SET chain_batch = NULL")
-    async with running(chain, backbone, tmp_path):
-        await advance(chain, ("Inference", "Settled"))
+    async with running(chain, backbone, tmp_path) as served:
+        await advance(chain, served.worker, "Inference", "Settled")
     assert len(chain.named("Inference", "ReceiptsSubmitted")) == 1
 
 
@@ -177,11 +178,11 @@ async def test_an_open_session_submits_at_its_count(
         await attributed(served.worker)
         for _ in range(3):
             chain.block()
-            await trio.sleep(0.1)
+            await rested(served.worker)
         assert not chain.named("Inference", "ReceiptsSubmitted")
         await ask(served.client, chain, "Italy", 2)
         await attributed(served.worker)
-        await advance(chain, ("Inference", "ReceiptsSubmitted"))
+        await advance(chain, served.worker, "Inference", "ReceiptsSubmitted")
         assert chain.named("Inference", "ReceiptsSubmitted")[0].count == 2
         await ask(served.client, chain, "Spain", 3)
 
@@ -257,7 +258,7 @@ async def test_a_record_that_proves_to_be_a_copy_hands_its_weight_to_the_origina
         flag_copy(chain)
         assert chain.runtime.datanets.clusters.get(copy) == original
         chain.call(EVE, "Inference", "close_session", session=0)
-        await advance(chain, ("Inference", "Settled"))
+        await advance(chain, served.worker, "Inference", "Settled")
         assert copy not in clusters(served.worker)
         assert original in clusters(served.worker)
     assert not chain.named("Attribution", "Rejected")

@@ -39,7 +39,7 @@ async def keyed(chain: MemoryChain, backbone: Backbone, tmp_path: Path) -> Async
     )
     async with (
         open_worker(chain, backbone, WORKER, config) as worker,
-        httpx.AsyncClient(base_url=worker.address, timeout=60) as client,
+        httpx.AsyncClient(base_url=worker.address, timeout=300) as client,
     ):
         yield Served(worker, client)
 
@@ -97,6 +97,40 @@ async def test_a_launched_adapter_is_served_by_its_hash(keyed: Served, chain: Me
     assert told[0] == told[1] == told[2]
     unknown = await ask(keyed, KEY, model="0x" + "33" * 32)
     assert (unknown.status_code, unknown.json()["error"]["code"]) == (404, "not_stored")
+
+
+async def test_an_adapter_that_left_the_disk_is_taken_from_its_artifact(
+    keyed: Served, chain: MemoryChain
+) -> None:
+    adapter = chain.runtime.models.models[0].artifact.roots.model
+    store = keyed.worker.room.store
+    with pytest.raises(AdapterRefused, match="no model that was loaded"):
+        store.read(adapter)
+    before = await ask(keyed, KEY)
+    image = store.read(adapter)
+    store.remove(adapter)
+    assert store.read(adapter) == image
+    store.remove(adapter)
+    assert (await ask(keyed, KEY)).json()["choices"] == before.json()["choices"]
+
+
+async def test_a_name_that_was_given_is_there_at_the_next_start(
+    chain: MemoryChain, backbone: Backbone, tmp_path: Path
+) -> None:
+    keys = tmp_path / "keys"
+    keys.write_text("ops:sk-of-ops-22 admin\n")
+    config = WorkerConfig(tmp_path / "worker", "127.0.0.1:0", keys=KeyFile(keys))
+    adapter = chain.runtime.models.models[0].artifact.roots.model
+    listed = []
+    for load in ({"lora_name": "mine", "lora_hash": f"0x{adapter.hex()}"}, None):
+        async with (
+            open_worker(chain, backbone, WORKER, config) as worker,
+            httpx.AsyncClient(base_url=worker.address, timeout=300, headers=ADMIN) as client,
+        ):
+            if load is not None:
+                assert (await client.post("/v1/load_lora_adapter", json=load)).status_code == 200
+            listed.append([m["id"] for m in (await client.get("/v1/models")).json()["data"]])
+    assert listed[0] == listed[1] == ["capitals", "base", "mine"]
 
 
 async def test_a_paid_request_is_for_one_answer(keyed: Served, chain: MemoryChain) -> None:

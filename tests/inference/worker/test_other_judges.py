@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 import trio
-from memory_chain import MemoryChain
+from memory_chain import MemoryChain, rested
 from nacl.public import PrivateKey
 from paid_world import (
     EVE,
@@ -27,6 +27,7 @@ from paid_world import (
 
 from inference.backbone.model import Backbone
 from inference.worker.evidence import Material, is_of, seal, unseal
+from inference.worker.gathering import LEAST_MISSES
 from inference.worker.private_line import NodeLine
 from inference.worker.worker import Worker, WorkerConfig, open_worker
 from node.client.material import MaterialReason, MaterialRefusal, MaterialRequest, sign_request
@@ -40,6 +41,7 @@ from runtime.protocols import voucher as vouchers
 from runtime.protocols.committee import Verdict
 from runtime.protocols.receipt import response_hash, signing_bytes
 from tests.node.committee_world import Node, libp2p_line, open_door
+from tests.patience import PATIENCE
 
 FERDIE = from_uri("//Ferdie")
 MEMBER = from_uri("//Ferdie//worker")
@@ -56,23 +58,40 @@ class Pair:
     exchanges: Sequence[PrivateExchange]
     nodes: Sequence[Node] = ()
     """The links between the two, where they are not real ones."""
+    enough: Callable[[], bool] = lambda: False
+    """Tells that the member's search, which only further blocks end, has gone on long enough."""
+    misses: int = 0
+    """How often the member was told in vain."""
+
+    def __post_init__(self) -> None:
+        gathering = self.member.committee._gathering
+        ask = gathering._ask
+
+        async def noted(found: Any, *asked: Any) -> Any:
+            evidence = await ask(found, *asked)
+            self.misses = found.misses
+            return evidence
+
+        gathering._ask = noted  # type: ignore[method-assign]
 
     async def ask(self, nonce: int = 1) -> None:
         """Have one paid answer."""
         fields = {"model": "capitals", "prompt": f"{SECRET}\n", "max_tokens": 4}
         raw = json.dumps(fields).encode()
         headers = {vouchers.VOUCHER_HEADER: vouch(self.chain, raw, nonce)}
-        async with httpx.AsyncClient(base_url=self.executor.address, timeout=60) as client:
+        async with httpx.AsyncClient(base_url=self.executor.address, timeout=300) as client:
             reply = await client.post("/v1/completions", content=raw, headers=headers)
         assert reply.status_code == 200, reply.text
 
     async def until(self, pallet: str, name: str) -> Any:
         """Make blocks as the workers keep up, until an event has happened."""
+        workers = self.executor, self.member
+        await rested(*workers, enough=self.enough)
         for _ in range(120):
             if found := self.chain.named(pallet, name):
                 return found[-1]
             self.chain.block()
-            await trio.sleep(0.15)
+            await rested(*workers, enough=self.enough)
         raise AssertionError(f"no {name}")
 
     async def attested(self) -> tuple[Verdict, ...]:
@@ -116,7 +135,7 @@ async def pair(
             config = WorkerConfig(tmp_path / key.public.hex(), bind="127.0.0.1:0")
             opened = open_worker(chain, backbone, key, config, NodeLine(client))
             workers.append(await stack.enter_async_context(opened))
-        with trio.fail_after(20):
+        with trio.fail_after(PATIENCE):
             while not all(len(exchange.inboxes) for exchange in exchanges):
                 await trio.sleep(0.01)
         yield Pair(chain, workers[0], workers[1], exchanges, nodes)
@@ -143,6 +162,7 @@ async def test_a_member_at_another_node_attests_the_same_codes(pair: Pair) -> No
 async def test_an_executor_that_serves_nothing_is_unavailable(pair: Pair) -> None:
     await pair.ask()
     pair.exchanges[0].inboxes._open.clear()
+    pair.enough = lambda: pair.misses >= LEAST_MISSES
     assert await pair.attested() == (Verdict.UNAVAILABLE,)
     assert (await pair.until("Attribution", "Rejected")).fault
 
@@ -150,6 +170,7 @@ async def test_an_executor_that_serves_nothing_is_unavailable(pair: Pair) -> Non
 async def test_a_member_that_could_ask_nobody_accuses_nobody(pair: Pair) -> None:
     await pair.ask()
     pair.nodes[1].links.clear()
+    pair.enough = lambda: True
     assert await pair.attested() == (Verdict.INCONCLUSIVE,)
     assert not (await pair.until("Attribution", "Rejected")).fault
 
@@ -170,6 +191,7 @@ async def test_an_executor_that_serves_another_prompt_is_unavailable(pair: Pair)
         return replace(material, evidence=replace(material.evidence, body=body))
 
     pair.executor.handing_out._material = lie  # type: ignore[method-assign]
+    pair.enough = lambda: pair.misses >= LEAST_MISSES
     assert await pair.attested() == (Verdict.UNAVAILABLE,)
 
 
@@ -182,7 +204,7 @@ async def test_an_executor_whose_receipt_states_what_no_model_said_is_bad(pair: 
     signed = replace(
         answered.signed, receipt=receipt, signature=WORKER.sign(signing_bytes(receipt))
     )
-    with trio.fail_after(60):
+    with trio.fail_after(PATIENCE):
         while book.unattributed(1):
             await trio.sleep(0.05)
     with book._file.transaction() as rows:
@@ -228,7 +250,7 @@ async def test_material_proves_its_receipt_and_holds_no_report(pair: Pair) -> No
         await pair.ask(nonce)
     pair.chain.call(EVE, "Inference", "close_session", session=0)
     await pair.until("Inference", "ReceiptsSubmitted")
-    with trio.fail_after(20):
+    with trio.fail_after(PATIENCE):
         while pair.executor.book.submission_of(0) is None:
             await trio.sleep(0.05)
     batch = pair.chain.runtime.inference.batches[0]

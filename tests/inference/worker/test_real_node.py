@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import aclosing
 from pathlib import Path
@@ -17,32 +15,15 @@ from inference.worker.registration import register
 from node.client.rpc import NodeClient
 from node.client.signing import from_uri
 from runtime.construct import encode_call
+from tests.clients.conftest import running_node
 
 VALIDATOR, WORKER = from_uri("//Alice//stash"), from_uri("//Alice//worker")
 
 
 @pytest.fixture
-def node(unused_port: int, tmp_path: Path) -> Iterator[str]:
-    options = ["--dev", "-d", str(tmp_path), "--no-prometheus", "--rpc-port", str(unused_port)]
-    with (
-        (tmp_path / "node.log").open("w") as log,
-        subprocess.Popen(
-            [sys.executable, "-m", "node.cli.main", "node", *options],
-            cwd=Path(__file__).parents[3],
-            stderr=log,
-        ) as process,
-    ):
-        yield f"ws://127.0.0.1:{unused_port}"
-        process.terminate()
-
-
-@pytest.fixture
-async def unused_port() -> int:
-    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
-    port: int = listeners[0].socket.getsockname()[1]
-    for listener in listeners:
-        await listener.aclose()
-    return port
+def node(tmp_path: Path) -> Iterator[str]:
+    with running_node(tmp_path / "log", "--dev", "-d", str(tmp_path / "node")) as running:
+        yield running.websocket
 
 
 @pytest.mark.e2e

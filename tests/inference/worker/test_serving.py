@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import trio
-from memory_chain import MemoryChain
+from memory_chain import MemoryChain, rested
 from paid_world import EVE, OPEN, PRICE, WORKER, open_session, vouch
-from served import Served
+from served import STALE_SECONDS, Served
+from starlette.datastructures import Headers
 
+from inference.api.bodies import AnyBody
+from inference.api.events import Opened
 from runtime.protocols import receipt as receipts
 from runtime.protocols import voucher as vouchers
 from runtime.protocols.price import cost
+from tests.inference.api.gate import Gate
+from tests.patience import PATIENCE
 
 PROMPT = "What is the capital of France?\n"
 
@@ -167,12 +173,12 @@ async def test_a_full_worker_says_so_and_spends_no_nonce(
 async def test_a_worker_whose_node_stands_still_takes_no_requests(
     served: Served, chain: MemoryChain
 ) -> None:
-    served.worker.pulse._at -= 61
+    served.worker.pulse._at -= STALE_SECONDS + 1
     reply = await post(served, body(), vouch(chain, body(), 1))
     assert (reply.status_code, reply.json()["error"]["code"]) == (503, "not_ready")
     assert (await served.client.get("/health")).status_code == 503
     chain.block()
-    await trio.sleep(0.1)
+    await rested(served.worker)
     assert (await served.client.get("/health")).status_code == 200
     assert (await post(served, body(), vouch(chain, body(), 1))).status_code == 200
 
@@ -196,8 +202,21 @@ async def test_figures_models_and_health_are_told(served: Served, chain: MemoryC
 
 
 async def test_a_customer_that_hangs_up_pays_for_what_was_computed(
-    served: Served, chain: MemoryChain
+    served: Served, chain: MemoryChain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    serving, room, left = served.worker.serving, served.worker.room, trio.Event()
+    admit = serving.open
+
+    async def opened(headers: Headers, raw: bytes, body: AnyBody) -> Opened:
+        found = await admit(headers, raw, body)
+
+        def leave() -> None:
+            found.leave()
+            left.set()
+
+        return replace(found, leave=leave)
+
+    monkeypatch.setattr(serving, "open", opened)
     raw = body(max_tokens=200, temperature=1.0, seed=4, stream=True)
     host, port = served.worker.address.removeprefix("http://").split(":")
     stream = await trio.open_tcp_stream(host, int(port))
@@ -205,11 +224,15 @@ async def test_a_customer_that_hangs_up_pays_for_what_was_computed(
         "POST /v1/completions HTTP/1.1\r\nHost: worker\r\n"
         f"{vouchers.VOUCHER_HEADER}: {vouch(chain, raw, 1)}\r\nContent-Length: {len(raw)}\r\n\r\n"
     )
-    await stream.send_all(head.encode() + raw)
-    assert b" 200 " in await stream.receive_some(4096)
-    await stream.aclose()
-    with trio.fail_after(300):
-        while served.worker.serving.under_way:
+    with Gate(room.engine) as gate, trio.fail_after(PATIENCE):
+        gate.hold(lambda: room.load[0] > 0)
+        await stream.send_all(head.encode() + raw)
+        assert b" 200 " in await stream.receive_some(4096)
+        await gate.reached()
+        await stream.aclose()
+        await left.wait()
+    with trio.fail_after(PATIENCE):
+        while serving.under_way:
             await trio.sleep(0.02)
     kept = served.worker.book.answered(0, 1, 1)
     assert len(kept) == 1
@@ -231,7 +254,9 @@ async def test_a_crashed_engine_fails_its_requests_and_comes_back(
     monkeypatch.setattr(served.worker.room.engine._runner, "step", crash)
     reply = await post(served, raw, vouch(chain, raw, 2))
     assert (reply.status_code, reply.json()["error"]["type"]) == (503, "server_error")
-    await trio.sleep(1.2)
+    with trio.fail_after(PATIENCE):
+        while not (served.worker.room.crashes and served.worker.room.figures):
+            await trio.sleep(0.02)
     assert (await post(served, raw, vouch(chain, raw, 3))).status_code == 200
     assert [a.signed.receipt.nonce for a in served.worker.book.answered(0, 1, 9)] == [1, 3]
     assert served.worker.room.crashes == 1

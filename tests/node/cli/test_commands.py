@@ -18,6 +18,7 @@ from genesis.presets import development
 from node.cli import main as cli
 from node.cli.account_wallet import Wallet
 from node.cli.amounts import UNIT
+from tests.patience import PATIENCE
 
 COMMANDS = ("claim", "datanet", "model", "receipt", "session")
 ROOT = Path(__file__).parents[3]
@@ -61,16 +62,20 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             [sys.executable, "-c", STARTING, *options], cwd=ROOT, stdout=log, stderr=log
         )
     try:
-        for _ in range(300):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
+        deadline = time.monotonic() + PATIENCE
+        while not listens(port):
             assert process.poll() is None, (folder / "log").read_text()
+            assert time.monotonic() < deadline, (folder / "log").read_text()
             time.sleep(0.1)
         yield f"ws://127.0.0.1:{port}"
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(PATIENCE)
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @pytest.fixture

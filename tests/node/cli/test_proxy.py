@@ -33,6 +33,7 @@ from tests.node.cli.executor import (
     WORKER,
     Executor,
 )
+from tests.patience import PATIENCE
 
 BODY = {"model": "model:0", "prompt": "ls(1)\n", "max_tokens": 4}
 FEE = 9 * 10 + 4 * 20 + 13 * 40
@@ -83,7 +84,10 @@ async def listening(handler: Handler) -> AsyncIterator[str]:
 async def paying(
     executor: Executor, folder: Path, session: Session = SESSION_ON_CHAIN, height: int = 90
 ) -> AsyncIterator[Local]:
-    async with listening(executor.handle) as endpoint, httpx.AsyncClient() as client:
+    async with (
+        listening(executor.handle) as endpoint,
+        httpx.AsyncClient(timeout=PATIENCE) as client,
+    ):
 
         async def refresh() -> PaidSession:
             await trio.lowlevel.checkpoint()
@@ -191,7 +195,7 @@ async def test_a_worker_that_is_gone_is_told_by_name(tmp_path: Path) -> None:
         await trio.lowlevel.checkpoint()
         return PaidSession(SESSION, SESSION_ON_CHAIN, "http://127.0.0.1:1", 90)
 
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=PATIENCE) as client:
         with Purse(tmp_path, GENESIS, SESSION, VOUCHERS) as purse:
             proxy = Proxy(refresh, purse, client, tmp_path / "receipts.jsonl")
             async with listening(proxy.handle) as url:

@@ -30,6 +30,8 @@ from node.paths import ChainPaths
 from runtime.executive import genesis_header
 from runtime.primitives.keys import ss58_encode, verify_ed25519
 from runtime.state.store import MemoryState
+from tests.node.running_node import ALONE
+from tests.patience import PATIENCE
 
 ROOT = Path(__file__).parents[3]
 STARTING = (
@@ -37,6 +39,8 @@ STARTING = (
     "add_node_options(p); run(p.parse_args(sys.argv[1:]))"
 )
 STASH = "//Alice//stash"
+EPOCH = 14_400
+"""Blocks, two hours of them: no test meets the end of an epoch."""
 PASSWORD = "correct horse"
 
 
@@ -77,16 +81,20 @@ def running(folder: Path, spec: ChainSpec, *options: str) -> Iterator[Place]:
             [sys.executable, "-c", STARTING, *line], cwd=ROOT, stdout=log, stderr=log
         )
     try:
-        for _ in range(300):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
+        deadline = time.monotonic() + PATIENCE
+        while not listens(port):
             assert process.poll() is None, (folder / "log").read_text()
+            assert time.monotonic() < deadline, (folder / "log").read_text()
             time.sleep(0.1)
         yield Place(f"ws://127.0.0.1:{port}", ChainPaths.of(folder, spec.id))
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(PATIENCE)
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @pytest.fixture(scope="module")
@@ -94,10 +102,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """A chain of one validator that stays in its first epoch."""
     spec = development()
     assert spec.genesis.runtime is not None
-    spec.genesis.runtime["session"]["epoch_length"] = 600
-    quick = spec.model_copy(
-        update={"consensus": spec.consensus.model_copy(update={"block_interval_ms": 500})}
-    )
+    spec.genesis.runtime["session"]["epoch_length"] = EPOCH
+    pace = ALONE | {"block_interval_ms": 500}
+    quick = spec.model_copy(update={"consensus": spec.consensus.model_copy(update=pace)})
     options = ["--validator", "--suri", "//Alice", "--init-log"]
     with running(tmp_path_factory.mktemp("node"), quick, *options) as found:
         yield found
@@ -137,13 +144,13 @@ def keystore(folder: Path, uri: str, scheme: Any = "ed25519") -> tuple[Path, Pat
 
 def test_status_shows_the_epoch_and_what_each_validator_did(run: Run) -> None:
     told = run("status").told
-    for _ in range(40):
-        if told["blocksCounted"] >= 2:
-            break
-        time.sleep(0.5)
+    deadline = time.monotonic() + PATIENCE
+    while told["blocksCounted"] < 2 and time.monotonic() < deadline:
+        time.sleep(0.1)
         told = run("status").told
+    assert told["blocksCounted"] >= 2
     (alice,) = told["validators"]
-    assert (told["epoch"], told["firstBlock"], told["lastBlock"]) == (0, 1, 600)
+    assert (told["epoch"], told["firstBlock"], told["lastBlock"]) == (0, 1, EPOCH)
     assert (alice["account"], alice["key"]) == (address(STASH), public("//Alice"))
     assert alice["weight"] == int(alice["stake"]) // 10**9
     assert alice["made"] == told["block"] == told["blocksCounted"] + 1

@@ -6,7 +6,11 @@ import trio
 
 
 class CuttableProxy:
-    """Forwards to a port; `cut` breaks what is open, `refuse` also what comes."""
+    """Forwards to a port; `cut` breaks what is open, `refuse` also what comes.
+
+    deaf: what clients send is lost; `lost` is set then.
+    lasts: a connection breaks behind so many pieces from the port, the handshake's answer is one.
+    """
 
     def __init__(self, target: int) -> None:
         self._target = target
@@ -14,6 +18,9 @@ class CuttableProxy:
         self.port = 0
         self.served = 0
         self.refuse = False
+        self.deaf = False
+        self.lost = trio.Event()
+        self.lasts: int | None = None
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
@@ -33,17 +40,25 @@ class CuttableProxy:
             self._scopes.add(scope)
             far = await trio.open_tcp_stream("127.0.0.1", self._target)
             async with near, far, trio.open_nursery() as nursery:
-                nursery.start_soon(_copy, near, far, scope)
-                nursery.start_soon(_copy, far, near, scope)
+                nursery.start_soon(self._copy, near, far, scope, None)
+                nursery.start_soon(self._copy, far, near, scope, self.lasts)
         self._scopes.discard(scope)
 
-
-async def _copy(
-    source: trio.SocketStream, sink: trio.SocketStream, scope: trio.CancelScope
-) -> None:
-    try:
-        async for data in source:
-            await sink.send_all(data)
-    except (trio.BrokenResourceError, trio.ClosedResourceError):
-        pass
-    scope.cancel()
+    async def _copy(
+        self,
+        source: trio.SocketStream,
+        sink: trio.SocketStream,
+        scope: trio.CancelScope,
+        most: int | None,
+    ) -> None:
+        try:
+            async for data in source:
+                if self.deaf:
+                    self.lost.set()
+                    continue
+                await sink.send_all(data)
+                if most is not None and (most := most - 1) == 0:
+                    break
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass
+        scope.cancel()

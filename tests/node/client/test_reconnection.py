@@ -5,6 +5,8 @@ from contextlib import aclosing
 
 import pytest
 import trio
+import trio.testing
+from trio_websocket import ConnectionClosed
 
 from node.client.errors import ConnectionLost, Unreachable
 from node.client.rpc import NodeClient
@@ -12,6 +14,7 @@ from node.client.signing import from_uri
 from node.service import RunningNode
 from runtime.construct import encode_call
 from tests.node.client.cuttable_proxy import CuttableProxy
+from tests.patience import PATIENCE
 
 
 @pytest.fixture
@@ -35,11 +38,36 @@ async def test_reads_go_on_after_a_cut(client: NodeClient, proxy: CuttableProxy)
     assert proxy.served == 4
 
 
+async def test_a_socket_that_broke_before_its_reader_knew_is_not_asked_again(
+    client: NodeClient, proxy: CuttableProxy, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = 0
+    failed = trio.Event()
+
+    async def broken(message: str) -> None:
+        nonlocal asked
+        asked += 1
+        failed.set()
+        assert asked < 10, "nobody else gets a turn"
+        raise ConnectionClosed(None)
+
+    async def cut_later() -> None:
+        await failed.wait()
+        await trio.testing.wait_all_tasks_blocked()
+        proxy.cut()
+
+    monkeypatch.setattr(client._transport._socket, "send_message", broken)  # type: ignore[union-attr]
+    nursery.start_soon(cut_later)
+    with trio.fail_after(PATIENCE):
+        assert await client.request("system_chain") == "OpenLedger Development"
+    assert asked == 1
+
+
 async def test_no_finalised_block_is_missed_or_repeated_over_cuts(
     client: NodeClient, proxy: CuttableProxy
 ) -> None:
     numbers: list[int] = []
-    with trio.fail_after(20):
+    with trio.fail_after(PATIENCE):
         async with aclosing(client.finalized_blocks(start=1)) as blocks:
             async for block in blocks:
                 numbers.append(block.header.number)
@@ -51,18 +79,42 @@ async def test_no_finalised_block_is_missed_or_repeated_over_cuts(
 
 
 async def test_a_transaction_is_followed_to_its_end_over_a_cut(
+    client: NodeClient, proxy: CuttableProxy
+) -> None:
+    statuses: list[str] = []
+
+    def cut(status: str, block: str | None) -> None:
+        """Break the connection as soon as the node has it; the next ones bear one answer each."""
+        statuses.append(status)
+        proxy.lasts = 2
+        proxy.cut()
+
+    call = encode_call("System", "remark_with_event", remark=b"x")
+    with trio.fail_after(PATIENCE):
+        signed = await client.sign(call, from_uri("//Alice"))
+        done = await client.send(signed, "finalized", cut)
+    assert statuses[0] == "ready"
+    assert done.events[-1].name == "ExtrinsicSuccess"
+    assert proxy.served >= 3  # its block and its events, whatever was told before the cut
+
+
+async def test_a_transaction_that_was_lost_with_its_connection_is_sent_again(
     client: NodeClient, proxy: CuttableProxy, nursery: trio.Nursery
 ) -> None:
-    async def cut_often() -> None:
-        while True:
-            await trio.sleep(0.07)
-            proxy.cut()
+    async def lose() -> None:
+        await proxy.lost.wait()
+        proxy.deaf = False
+        proxy.cut()
 
-    nursery.start_soon(cut_often)
-    with trio.fail_after(30):
-        done = await client.submit(
-            encode_call("System", "remark_with_event", remark=b"x"), from_uri("//Alice")
-        )
+    call = encode_call("System", "remark_with_event", remark=b"lost")
+    signed = await client.sign(call, from_uri("//Alice"))
+    nursery.start_soon(lose)
+    proxy.deaf = True
+    told: list[str] = []
+    with trio.fail_after(PATIENCE):
+        done = await client.send(signed, "finalized", lambda status, block: told.append(status))
+    assert told == []
+    assert proxy.served >= 2
     assert done.events[-1].name == "ExtrinsicSuccess"
 
 

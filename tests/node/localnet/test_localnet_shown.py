@@ -16,6 +16,7 @@ from node.localnet.plan import Member, Ports
 from node.localnet.table import line, table
 from node.localnet.watch import Row, Watched, look_at_all, watching_client
 from tests.e2e.network_world import free_ports, wait_until
+from tests.patience import PATIENCE
 
 METRICS = """\
 # TYPE substrate_block_height gauge
@@ -70,7 +71,7 @@ def test_the_table_names_every_process_and_the_last_words_of_the_dead() -> None:
 
 
 async def test_a_process_that_is_no_node_is_seen_running_and_then_ended(tmp_path: Path) -> None:
-    code = "import time; print('one'); print('last words', flush=True); time.sleep(60)"
+    code = "import signal; print('one'); print('last words', flush=True); signal.pause()"
     child = Child("sleeper", [sys.executable, "-c", code], tmp_path / "logs" / "log")
     one = Watched(child, Member("sleeper", tmp_path, Ports(*free_ports(4))))
     async with watching_client() as client:
@@ -79,7 +80,7 @@ async def test_a_process_that_is_no_node_is_seen_running_and_then_ended(tmp_path
             (running,) = await look_at_all([one], client)
             assert (running.pid, running.figures) == (child.pid, None)
             assert running.memory is not None
-            wait_until(lambda: child.last_line() == "last words", 20, "it speaks")
+            wait_until(lambda: child.last_line() == "last words", PATIENCE, "it speaks")
         finally:
             child.kill()
         (ended,) = await look_at_all([one], client)

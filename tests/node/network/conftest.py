@@ -5,6 +5,13 @@ from pathlib import Path
 import pytest
 import trio
 from network_nodes import Street
+from trio.testing import MockClock
+
+
+@pytest.fixture
+def idle_clock() -> MockClock:
+    """Let time go on only while all wait: then no delay of the machine's runs into a limit."""
+    return MockClock(autojump_threshold=0.02)
 
 
 @pytest.fixture

@@ -18,10 +18,11 @@ from node.network.hello import (
     encode_hello,
     encode_reply,
 )
-from node.network.interface import Channel, MessageReceived, NetworkEvent
+from node.network.interface import Channel, MessageReceived, NetworkEvent, PeerJoined
 from node.network.libp2p_network import Libp2pNetwork
 from node.network.settings import NetworkSettings
 from node.network.wire.host import Listener, WireHost
+from tests.patience import PATIENCE
 
 GENESIS = b"g" * 32
 HERE = "/ip4/127.0.0.1/tcp/0"
@@ -47,6 +48,10 @@ class Running:
     @property
     def neighbours(self) -> set[str]:
         return {peer.id for peer in self.network.peers()}
+
+    def joined(self, peer: str) -> int:
+        """Count how often a peer joined; it may have left again."""
+        return sum(isinstance(e, PeerJoined) and e.peer.id == peer for e in self.events)
 
     def heard(self, channel: Channel) -> list[bytes]:
         return [m.data for m in self.messages() if m.channel is channel]
@@ -134,13 +139,14 @@ class Stranger:
 
     async def greet(self, node: Running, **changes: object) -> Stream:
         """Call a node and greet it; returns the stream to write on."""
+        before = node.joined(self.id)
         await self.call(node)
         stream = await self.host.open(node.id, direct.PROTOCOL)
         await stream.write(frame(encode_hello(hello(**changes))))
         refused = decode_reply(await read_frame(stream, MAX_HELLO))
         if refused is not None:
             raise refused
-        await until(lambda: self.id in node.neighbours)
+        await until(lambda: node.joined(self.id) > before)
         return stream
 
     async def _welcome(self, _peer: str, stream: Stream) -> None:
@@ -163,7 +169,7 @@ def hello(**changes: object) -> Hello:
     return Hello(**values)  # type: ignore[arg-type]
 
 
-async def until(true: Callable[[], object], seconds: float = 10.0) -> None:
+async def until(true: Callable[[], object], seconds: float = PATIENCE) -> None:
     """Wait until something holds; fails when it takes too long."""
     with trio.fail_after(seconds):
         while not true():

@@ -33,6 +33,7 @@ from runtime.primitives.scale import encode
 from runtime.primitives.version import RuntimeVersion
 from runtime.state.store import State
 from tests.node.tiny_runtime import TinyGenesis, TinyRuntime
+from tests.patience import PATIENCE
 
 SPEC = b"spec"
 """The key under which the tiny rules keep their version."""
@@ -143,7 +144,7 @@ class Client:
         ident = next(self._idents)
         request = {"jsonrpc": "2.0", "id": ident, "method": method, "params": list(params)}
         await self.socket.send_message(orjson.dumps(request).decode())
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE):
             while True:
                 message = orjson.loads(await self.socket.get_message())
                 if message.get("id") == ident:
@@ -165,9 +166,9 @@ class Client:
         ident: str = await self.result("follow", with_runtime)
         return ident
 
-    async def event(self, ident: str, seconds: float = 10) -> Any:
+    async def event(self, ident: str) -> Any:
         """Wait for the next event of a subscription."""
-        with trio.fail_after(seconds):
+        with trio.fail_after(PATIENCE):
             while not self.events.get(ident):
                 self._note(orjson.loads(await self.socket.get_message()))
         return self.events[ident].pop(0)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -17,6 +18,7 @@ from node.rpc.limits import RpcConfig, RpcLimits
 from node.rpc.params import Param, hex_bytes, to_hex, u32
 from node.rpc.server import RpcServer
 from node.rpc.subscriptions import Subscription
+from tests.patience import PATIENCE
 
 
 @dataclass
@@ -31,7 +33,7 @@ class Served:
         return f"http://127.0.0.1:{self.port}"
 
     async def post(self, body: bytes, **headers: str) -> httpx.Response:
-        async with httpx.AsyncClient() as client:
+        async with httpx.AsyncClient(timeout=PATIENCE) as client:
             merged = {"content-type": "application/json", **headers}
             return await client.post(self.http, content=body, headers=merged)
 
@@ -49,20 +51,20 @@ class Served:
         stream = await trio.open_tcp_stream("127.0.0.1", self.port)
         async with stream:
             received = b""
-            try:
+            with suppress(trio.BrokenResourceError):  # the node left, and may have said why
                 await stream.send_all(data)
                 await stream.send_eof()
+            with suppress(trio.BrokenResourceError):
                 async for part in stream:
                     received += part
-            except trio.BrokenResourceError:
-                pass
             return received
 
 
 async def ask(socket: WebSocketConnection, method: str, *params: Any, ident: Any = 1) -> Any:
     request = {"jsonrpc": "2.0", "id": ident, "method": method, "params": list(params)}
     await socket.send_message(orjson.dumps(request).decode())
-    return orjson.loads(await socket.get_message())
+    with trio.fail_after(PATIENCE):
+        return orjson.loads(await socket.get_message())
 
 
 def methods_under_test() -> list[AnyMethod]:

@@ -19,11 +19,14 @@ from node.client.signing import KeyPair, sign_extrinsic
 from node.paths import ChainPaths
 from node.rpc.limits import RpcConfig
 from node.service import NodeConfig, RunningNode, run_node
+from node.storage.pruning import Pruning
 from runtime.construct import encode_call, storage_key
 from runtime.primitives.extrinsic import Extensions, Immortal
 from runtime.primitives.keys import ss58_encode
 from tests.clients import main_job
 from tests.clients.main_job import BOB, CHARLIE, DAVE, EVE, FERDIE, VALIDATOR, WORKER
+from tests.node.running_node import ALONE
+from tests.patience import PATIENCE
 
 NUMBER = "0x" + storage_key("System", "Number").hex()
 ACCOUNTS = "0x" + storage_key("System", "Account").hex()
@@ -96,9 +99,7 @@ def address(who: KeyPair) -> str:
 
 async def _ask_everything(found: Described, folder: Path) -> None:
     spec = development()
-    spec = spec.model_copy(
-        update={"consensus": spec.consensus.model_copy(update={"block_interval_ms": 100})}
-    )
+    spec = spec.model_copy(update={"consensus": spec.consensus.model_copy(update=ALONE)})
     seed = session_key_seed(spec, ChainPaths.of(folder, spec.id), "//Alice", None)
     config = NodeConfig(
         spec=spec,
@@ -107,15 +108,15 @@ async def _ask_everything(found: Described, folder: Path) -> None:
         init_log=True,
         rpc=RpcConfig(port=0),
         prometheus=None,
+        pruning=Pruning(None),
     )
     async with trio.open_nursery() as nursery:
         node: RunningNode = await nursery.start(run_node, config)
         host, port = node.rpc_address
         url = f"ws://{host}:{port}"
-        with trio.fail_after(60):
-            await _main_job(found, node, url)
-            async with open_websocket_url(url) as socket:
-                await _Asker(found, socket).everything(node)
+        await _main_job(found, node, url)
+        async with open_websocket_url(url) as socket:
+            await _Asker(found, socket).everything(node)
         nursery.cancel_scope.cancel()
 
 
@@ -154,13 +155,15 @@ class _Asker:
         ident = next(self._idents)
         request = {"jsonrpc": "2.0", "id": ident, "method": method, "params": list(params)}
         await self.socket.send_message(orjson.dumps(request).decode())
-        while True:
-            message = orjson.loads(await self.socket.get_message())
-            if message.get("id") == ident:
-                break
+        while (message := await self._message()).get("id") != ident:
             self._note(message)
         self.found.asked.append(Asked(method, list(params), message))
         return message.get("result")
+
+    async def _message(self) -> dict[str, Any]:
+        with trio.fail_after(PATIENCE):
+            message: dict[str, Any] = orjson.loads(await self.socket.get_message())
+        return message
 
     def _note(self, message: dict[str, Any]) -> Any:
         params = message["params"]
@@ -175,7 +178,7 @@ class _Asker:
     async def told(self, event: str | None = None) -> Any:
         """Wait for one notification, or until one has this `event`."""
         while True:
-            result = self._note(orjson.loads(await self.socket.get_message()))
+            result = self._note(await self._message())
             if event is None or result["event"] == event:
                 return result
 

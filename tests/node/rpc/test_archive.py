@@ -20,6 +20,7 @@ from tests.node.rpc.conftest import ask
 from tests.node.rpc.tiny_world import TinyWorld, events, tiny_world
 from tests.node.running_node import config, node
 from tests.node.tiny_runtime import put
+from tests.patience import PATIENCE
 
 __all__ = ["config", "node"]
 
@@ -102,7 +103,7 @@ async def test_unknown_blocks_are_null_and_malformed_parameters_refused(tmp_path
 
 async def test_calls_are_made_with_the_state_of_the_block(node: RunningNode) -> None:
     host, port = node.rpc_address
-    with trio.fail_after(20):
+    with trio.fail_after(PATIENCE):
         while node.chain.finalized().number < 3:
             await trio.sleep(0.05)
     async with open_websocket_url(f"ws://{host}:{port}") as socket:

@@ -21,6 +21,7 @@ from node.rpc.chain_head.operation import Operation
 from node.rpc.work import Work
 from tests.node.rpc.chain_head_world import Client, Wire, World, hexed, start
 from tests.node.tiny_runtime import TinyGenesis, put
+from tests.patience import PATIENCE
 
 MANY = tuple((b"m%04d" % number, b"v" * 100) for number in range(400))
 EVERYTHING = [{"key": hexed(b"m"), "type": "descendantsValues"}]
@@ -154,9 +155,7 @@ async def test_a_page_that_nobody_asks_for_is_given_up(make: Any, nursery: trio.
     nursery.start_soon(wire.drain)
     ident, at = await wire.result("follow", True), hexed(world.chain.genesis_hash)
     operation = (await wire.result("storage", ident, at, EVERYTHING, None))["operationId"]
-    await trio.sleep(0.1)
-    await settled()
-    told = names(wire.events(ident))
+    told = await told_until(wire, ident, "operationInaccessible")
     assert told[-2:] == ["operationWaitingForContinue", "operationInaccessible"]
     assert await wire.result("continue", ident, operation) is None
 
@@ -297,9 +296,9 @@ async def test_lost_events_end_the_follow_and_never_leave_a_gap(
     while begin.statistics().open_send_channels:  # flood the reader without letting it read
         world.chain._events.publish(story.BestChanged(world.chain.genesis_hash))
     await world.extend_final()
-    await trio.sleep(0.1)
+    await told_until(wire, ident, "stop")
     await settled()
-    assert names(wire.events(ident))[-1] == "stop"
+    assert wire.events(ident) == []
     again = await wire.result("follow", True)
     await world.extend_final()
     await settled()
@@ -372,7 +371,7 @@ async def test_connections_that_break_off_leave_nothing_behind(make: Any) -> Non
             ident = await client.follow()
             begin = partial(client.result, "storage", ident, hexed(world.chain.genesis_hash))
             await begin(EVERYTHING, None)
-    with trio.fail_after(5):
+    with trio.fail_after(PATIENCE):
         while len(world.heads.story.news) or world.server.connections:
             await trio.sleep(0.01)
     assert (world.head._room.count, world.head._room.size) == (16_384, 64 << 20)
@@ -400,7 +399,7 @@ async def test_a_call_for_which_there_is_no_room_now_may_be_tried_again(
         assert names(wire.events(ident))[-1] == "operationInaccessible"
         busy.cancel_scope.cancel()
     await wire.result("call", ident, genesis, "Echo_echo", long)
-    with trio.fail_after(5):
+    with trio.fail_after(PATIENCE):
         while not (told := wire.events(ident)):
             await trio.sleep(0.01)
     assert names(told) == ["operationCallDone"]
@@ -408,3 +407,13 @@ async def test_a_call_for_which_there_is_no_room_now_may_be_tried_again(
 
 def names(events: list[Any]) -> list[str]:
     return [event["event"] for event in events]
+
+
+async def told_until(wire: Wire, ident: str, last: str) -> list[str]:
+    """Wait until the last of the events has this name, and name them all."""
+    told: list[str] = []
+    with trio.fail_after(PATIENCE):
+        while told[-1:] != [last]:
+            await trio.sleep(0.01)
+            told += names(wire.events(ident))
+    return told

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import pytest
 import trio
 
+from node import committee_inboxes
 from node.client.committee import answer_material, ask_material, read_inbox
 from node.client.errors import CallError
 from node.client.material import open_answer
@@ -24,6 +25,7 @@ from tests.node.committee_world import (
     told,
     wanted,
 )
+from tests.patience import PATIENCE
 
 
 @dataclass
@@ -47,8 +49,9 @@ async def client(door: Door) -> AsyncIterator[NodeClient]:
 
 
 async def test_a_request_goes_to_the_inbox_and_the_answer_comes_back(
-    door: Door, client: NodeClient
+    door: Door, client: NodeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(committee_inboxes, "ANSWER_SECONDS", PATIENCE)
     request = wanted()
     sealed = bytes(range(256)) * 3000
 
@@ -63,7 +66,7 @@ async def test_a_request_goes_to_the_inbox_and_the_answer_comes_back(
                 assert await answer_material(other, letter.number, told(request, sealed))
 
     data = signed(request)
-    with trio.fail_after(20):
+    with trio.fail_after(PATIENCE):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(work)
             while not len(door.node.exchange.inboxes):
@@ -77,7 +80,7 @@ async def test_a_request_goes_to_the_inbox_and_the_answer_comes_back(
 
 async def test_an_inbox_closes_with_its_connection(door: Door) -> None:
     inboxes = door.node.exchange.inboxes
-    with trio.fail_after(20):
+    with trio.fail_after(PATIENCE):
         async with NodeClient.connect(door.url) as other, trio.open_nursery() as nursery:
             letters = read_inbox(other, EXECUTOR)
             nursery.start_soon(anext, letters)

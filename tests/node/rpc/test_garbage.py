@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from node.rpc.dispatch import Dispatcher
 from tests.node.rpc.conftest import Served, methods_under_test
 from tests.node.rpc.test_websocket import UPGRADE, masked
+from tests.patience import PATIENCE
 
 NAMED = {-32700, -32600, -32601, -32602, -32010, -32008, -32090, 4003}
 NAMES = ["echo", "system_name", "refuse", "later", "count", "uncount", "rpc_methods", "x", ""]
@@ -40,7 +41,7 @@ async def settle(dispatcher: Dispatcher, raw: bytes) -> list[dict[str, Any]]:
     """Answer a request to the end and list the answers."""
     answer = dispatcher.handle(raw, None)
     if not isinstance(answer, bytes):
-        with trio.fail_after(5):
+        with trio.fail_after(PATIENCE):
             answer = (await answer).body
     if not answer:
         return []
@@ -129,7 +130,7 @@ async def test_truncated_and_random_http_leaves_the_server_serving(
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
     ]
-    with trio.fail_after(30):
+    with trio.fail_after(PATIENCE):
         for case in cases:
             answer = await served.raw(case)
             assert not answer or answer.startswith(b"HTTP/1.1 ")
@@ -154,7 +155,7 @@ async def test_random_and_truncated_frames_leave_the_server_serving(
         UPGRADE + masked(b"\xff\xfe\xfd"),
         UPGRADE + masked(b"a", 0x01) + masked(b"b", 0x01),
     ]
-    with trio.fail_after(30):
+    with trio.fail_after(PATIENCE):
         for case in cases:
             answer = await served.raw(case)
             assert not answer or answer.startswith(b"HTTP/1.1 ")
@@ -167,8 +168,8 @@ async def test_half_open_clients_do_not_hold_the_others_up(served: Served) -> No
     try:
         for stream in streams:
             await stream.send_all(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Le")
-        async with httpx.AsyncClient() as client:
-            with trio.fail_after(5):
+        async with httpx.AsyncClient(timeout=PATIENCE) as client:
+            with trio.fail_after(PATIENCE):
                 assert (await client.get(served.http + "/health")).status_code == 200
     finally:
         for stream in streams:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gc
+from contextlib import suppress
 from typing import cast
 
 import httpx
@@ -15,6 +16,7 @@ from node.rpc.http import HttpConnection
 from node.rpc.limits import RpcConfig
 from node.rpc.outbox import Backlog
 from tests.node.rpc.conftest import Serve, Served, methods_under_test
+from tests.patience import PATIENCE
 
 NAME = b'{"jsonrpc":"2.0","id":1,"method":"system_name"}'
 
@@ -92,7 +94,10 @@ async def test_a_malformed_chunked_body_is_refused_and_not_logged_as_a_fault(
     assert caplog.records == []
 
 
-async def test_a_head_above_the_limit_is_refused(served: Served) -> None:
+async def test_a_head_above_the_limit_is_refused(
+    served: Served, mock_clock: trio.testing.MockClock
+) -> None:
+    # The clock stands still: the node lingers as long as the client takes to read.
     assert (await served.raw(b"POST / HTTP/1.1\r\nX: " + b"y" * 70_000)).startswith(
         b"HTTP/1.1 431 "
     )
@@ -104,14 +109,14 @@ async def test_only_json_is_taken(served: Served) -> None:
 
 
 async def test_other_verbs_are_refused_with_a_hint(served: Served) -> None:
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=PATIENCE) as client:
         response = await client.get(served.http)
         assert response.status_code == 405
         assert "POST" in response.text
 
 
 async def test_health_is_served_on_the_same_port(served: Served) -> None:
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=PATIENCE) as client:
         response = await client.get(served.http + "/health")
         assert (response.status_code, response.json()) == (200, {"isSyncing": False})
 
@@ -120,7 +125,7 @@ async def test_an_admitted_origin_gets_its_cors_headers(served: Served) -> None:
     origin = "https://wallet.example"
     response = await served.post(NAME, origin=origin)
     assert response.headers["access-control-allow-origin"] == origin
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=PATIENCE) as client:
         preflight = await client.options(served.http, headers={"origin": origin})
         assert preflight.status_code == 204
         assert preflight.headers["access-control-allow-headers"] == "content-type"
@@ -156,7 +161,9 @@ async def test_a_connection_too_many_is_turned_away(serve: Serve) -> None:
         await first.send_all(head(len(NAME)) + NAME)
         assert b"OpenLedger" in await first.receive_some()
         assert (await served.raw(b"")).startswith(b"HTTP/1.1 503 ")
-    await trio.testing.wait_all_tasks_blocked(0.05)
+    with trio.fail_after(PATIENCE):
+        while served.server.connections:
+            await trio.sleep(0.01)
     assert (await served.call("system_name"))["result"] == "OpenLedger"
 
 
@@ -164,7 +171,7 @@ async def test_a_silent_connection_is_closed(serve: Serve) -> None:
     served = await serve(idle_seconds=0.05)
     stream = await trio.open_tcp_stream("127.0.0.1", served.port)
     async with stream:
-        with trio.fail_after(2):
+        with trio.fail_after(PATIENCE):
             assert await stream.receive_some() == b""
 
 
@@ -205,7 +212,7 @@ async def test_a_client_that_expects_to_continue_may_send_chunks(served: Served)
     stream = await trio.open_tcp_stream("127.0.0.1", served.port)
     async with stream:
         await stream.send_all(asked)
-        with trio.fail_after(2):
+        with trio.fail_after(PATIENCE):
             assert await stream.receive_some() == b"HTTP/1.1 100 Continue\r\n\r\n"
         await stream.send_all(b"%x\r\n%b\r\n0\r\n\r\n" % (len(NAME), NAME))
         assert b"OpenLedger" in await stream.receive_some()
@@ -234,22 +241,30 @@ async def test_a_client_that_is_gone_before_a_request_waits_leaves_nothing_behin
     assert [str(warning.message) for warning in recwarn] == []
 
 
-async def test_long_requests_of_all_connections_share_the_nodes_room(serve: Serve) -> None:
+async def test_long_requests_of_all_connections_share_the_nodes_room(
+    serve: Serve, mock_clock: trio.testing.MockClock
+) -> None:
+    # The clock stands still: the node lingers as long as the client takes to read.
     served = await serve(total_request_bytes=1_000_000)
     streams = [await trio.open_tcp_stream("127.0.0.1", served.port) for _ in range(2)]
-    for stream in streams:
-        await stream.send_all(head(900_000) + b" " * 800_000)
     answers = []
-    with trio.fail_after(10):
-        while not answers:
+
+    async def ask(stream: trio.SocketStream, nursery: trio.Nursery) -> None:
+        with suppress(trio.BrokenResourceError):  # the node says no while this still speaks
+            await stream.send_all(head(900_000) + b" " * 800_000)
+        answers.append(await stream.receive_some(1000))
+        nursery.cancel_scope.cancel()
+
+    with trio.fail_after(PATIENCE):
+        async with trio.open_nursery() as asking:
             for stream in streams:
-                with trio.move_on_after(0.05):
-                    answers.append(await stream.receive_some(1000))
-    assert answers[0].startswith(b"HTTP/1.1 503 ")
+                asking.start_soon(ask, stream, asking)
+    (answer,) = answers
+    assert answer.startswith(b"HTTP/1.1 503 ")
     assert (await served.call("echo", "0x00"))["result"] == "0x00"
     for stream in streams:
         await stream.aclose()
-    with trio.fail_after(10):
+    with trio.fail_after(PATIENCE):
         while served.server._backlog.arriving.held:
             await trio.sleep(0.01)
 
@@ -257,8 +272,11 @@ async def test_long_requests_of_all_connections_share_the_nodes_room(serve: Serv
 async def test_a_long_message_without_room_is_closed_with_a_reason(serve: Serve) -> None:
     served = await serve(total_request_bytes=100_000)
     async with served.websocket() as socket:
-        await socket.send_message("0" * 400_000)
         with pytest.raises(ConnectionClosed) as closed:
+            await socket.send_message("0" * 400_000)
             await socket.get_message()
     assert closed.value.reason.code == 1013
+    with trio.fail_after(PATIENCE):
+        while served.server.connections:
+            await trio.sleep(0.01)
     assert served.server._backlog.arriving.held == 0

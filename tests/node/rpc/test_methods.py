@@ -23,6 +23,7 @@ from runtime.primitives.keys import ss58_encode
 from runtime.state.proof import verify
 from tests.node.rpc.conftest import ask
 from tests.node.running_node import config, node
+from tests.patience import PATIENCE
 
 __all__ = ["config", "node"]
 
@@ -52,7 +53,7 @@ async def error(socket: WebSocketConnection, method: str, *params: Any) -> Any:
 
 
 async def blocks(node: RunningNode, number: int) -> None:
-    with trio.fail_after(20):
+    with trio.fail_after(PATIENCE):
         while node.chain.finalized().number < number:
             await trio.sleep(0.02)
 
@@ -193,7 +194,7 @@ async def test_a_transaction_is_told_of_from_the_pool_to_finality(
     data = signed(node, 0)
     ident = await result(socket, "author_submitAndWatchExtrinsic", "0x" + data.hex())
     seen = []
-    with trio.fail_after(10):
+    with trio.fail_after(PATIENCE):
         while True:
             params = orjson.loads(await socket.get_message())["params"]
             assert params["subscription"] == ident
@@ -318,17 +319,21 @@ async def test_no_method_fails_on_random_parameters(
         "TaggedTransactionQueue_validate_transaction", "TransactionPaymentApi_query_info", "é",
     ]  # fmt: skip
     methods = (await result(socket, "rpc_methods"))["methods"]
-    waiting = 0
-    for method in methods:
-        for _ in range(12):
-            params = [source.choice(pieces) for _ in range(source.randrange(5))]
-            body = {"jsonrpc": "2.0", "id": waiting, "method": method, "params": params}
+    bodies = []
+    for ident, method in enumerate(method for method in methods for _ in range(12)):
+        params = [source.choice(pieces) for _ in range(source.randrange(5))]
+        bodies.append({"jsonrpc": "2.0", "id": ident, "method": method, "params": params})
+
+    async def ask_all() -> None:
+        for body in bodies:
             await socket.send_message(orjson.dumps(body).decode())
-            waiting += 1
+
     answered = set()
-    with trio.fail_after(30):
-        while len(answered) < waiting:
-            answer = orjson.loads(await socket.get_message())
+    async with trio.open_nursery() as asking:  # who does not read is not listened to
+        asking.start_soon(ask_all)
+        while len(answered) < len(bodies):
+            with trio.fail_after(PATIENCE):
+                answer = orjson.loads(await socket.get_message())
             if "id" in answer:
                 answered.add(answer["id"])
                 assert answer.get("error", {}).get("code") != -32603, methods[answer["id"] // 12]
@@ -340,7 +345,7 @@ async def test_every_subscriber_sees_each_head_once_whenever_it_comes(
     socket: WebSocketConnection, node: RunningNode, kind: str
 ) -> None:
     seen: dict[str, list[int]] = {}
-    with trio.fail_after(20):
+    with trio.fail_after(PATIENCE):
         while len(seen) < 25 or min(map(len, seen.values())) < 3:
             if len(seen) < 25:
                 body = {"jsonrpc": "2.0", "id": 1, "method": f"chain_subscribe{kind}Heads"}
@@ -358,7 +363,7 @@ async def test_every_subscriber_sees_each_head_once_whenever_it_comes(
 async def test_health_tells_the_age_of_finality(node: RunningNode) -> None:
     host, port = node.rpc_address
     await blocks(node, 1)
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=PATIENCE) as client:
         response = await client.get(f"http://{host}:{port}/health")
     assert response.status_code == 200
     assert response.json()["finalized"] >= 1
@@ -382,7 +387,7 @@ async def test_the_keys_watched_by_all_are_bounded(
     async with open_websocket_url(f"ws://{host}:{port}") as other:
         await result(other, "state_subscribeStorage", [NUMBER, ACCOUNTS])
         assert (await error(socket, "state_subscribeStorage", [NUMBER]))["code"] == -32009
-    with trio.fail_after(5):
+    with trio.fail_after(PATIENCE):
         while "error" in await ask(socket, "state_subscribeStorage", [NUMBER]):
             await trio.sleep(0.02)
 

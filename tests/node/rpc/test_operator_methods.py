@@ -30,6 +30,7 @@ from runtime.primitives.keys import ss58_encode
 from tests.node.rpc.conftest import ask
 from tests.node.rpc.test_methods import signed
 from tests.node.running_node import config, node
+from tests.patience import PATIENCE
 
 __all__ = ["config", "node"]
 
@@ -179,10 +180,14 @@ async def test_a_reserved_peer_is_called_at_once_and_shown(
         assert await result(there, "system_addReservedPeer", own_address) is None
         assert await result(here, "system_addReservedPeer", address) is None
         assert await result(here, "system_reservedPeers") == [its_id]
-        with trio.fail_after(20):
+        with trio.fail_after(PATIENCE):
             while not await result(here, "system_peers"):
                 await trio.sleep(0.05)
         state = await result(here, "system_unstable_networkState")
+        with trio.fail_after(PATIENCE):  # of two connections made at once one is given up
+            while its_id not in state["connectedPeers"]:
+                await trio.sleep(0.05)
+                state = await result(here, "system_unstable_networkState")
         assert state["connectedPeers"][its_id]["reserved"] is True
         assert state["totalBytesOutbound"] > 0
         assert await result(here, "system_removeReservedPeer", its_id) is None
@@ -204,7 +209,7 @@ async def test_metrics_count_calls_failures_and_connections(
         await result(socket, "chain_subscribeNewHeads")
         for _ in range(3):
             await socket.get_message()
-        async with httpx.AsyncClient() as client:
+        async with httpx.AsyncClient(timeout=PATIENCE) as client:
             where = "http://{}:{}".format(*running.rpc_address)
             for method in ("system_name", "no_such_method", "state_getStorage"):
                 body = {"jsonrpc": "2.0", "id": 1, "method": method}
@@ -243,8 +248,8 @@ async def test_pruned_states_are_told_in_the_words_that_clients_know(
     config: NodeConfig, nursery: trio.Nursery
 ) -> None:
     running: RunningNode = await nursery.start(run_node, replace(config, pruning=Pruning(window=2)))
-    with trio.fail_after(20):
-        while running.chain.finalized().number < 6:
+    with trio.fail_after(PATIENCE):
+        while running.chain.kept.states < 2:
             await trio.sleep(0.02)
     async with open_websocket_url("ws://{}:{}".format(*running.rpc_address)) as socket:
         old = await result(socket, "chain_getBlockHash", 1)

@@ -13,6 +13,7 @@ from runtime.construct import storage_key
 from runtime.state.proof import verify
 from tests.node.rpc.conftest import ask
 from tests.node.running_node import config, node
+from tests.patience import PATIENCE
 
 __all__ = ["config", "node"]
 
@@ -42,7 +43,7 @@ async def error(socket: WebSocketConnection, method: str, *params: Any) -> Any:
 
 
 async def hashes(socket: WebSocketConnection, node: RunningNode, last: int) -> list[str]:
-    with trio.fail_after(20):
+    with trio.fail_after(PATIENCE):
         while node.chain.finalized().number < last:
             await trio.sleep(0.02)
     found: list[str] = await result(socket, "chain_getBlockHash", list(range(last + 1)))

@@ -21,6 +21,7 @@ from tests.node.rpc.conftest import Served, ask
 from tests.node.rpc.tiny_world import TinyWorld, tiny_world
 from tests.node.running_node import config, node
 from tests.node.tiny_runtime import put
+from tests.patience import PATIENCE
 
 __all__ = ["config", "node"]
 
@@ -57,7 +58,7 @@ async def result(socket: WebSocketConnection, method: str, *params: Any) -> Any:
     return answer["result"]
 
 
-async def until(condition: Callable[[], object], seconds: float = 20) -> None:
+async def until(condition: Callable[[], object], seconds: float = PATIENCE) -> None:
     with trio.fail_after(seconds):
         while not condition():
             await trio.sleep(0.02)

@@ -6,11 +6,13 @@ import httpx
 import orjson
 import pytest
 import trio
+import trio.testing
 from trio_websocket import open_websocket_url
 
 from node.rpc.dispatch import AnyMethod, Dispatcher, LengthyMethod, Method
 from node.rpc.limits import RpcConfig, RpcLimits, RpcMethods
 from node.rpc.server import RpcServer
+from tests.patience import PATIENCE
 
 REFUSAL = "RPC call is unsafe to be called externally"
 PAGE = "https://wallet.example"
@@ -40,7 +42,7 @@ async def serve(nursery: trio.Nursery, config: RpcConfig) -> int:
 async def post(port: int, method: str, origin: str | None = None) -> Any:
     headers = {"content-type": "application/json"} | ({"origin": origin} if origin else {})
     body = orjson.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": [None]})
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=PATIENCE) as client:
         answer = await client.post(f"http://127.0.0.1:{port}", content=body, headers=headers)
     return answer.json()
 
@@ -105,10 +107,12 @@ async def test_unsafe_methods_are_listed_and_refused_on_sockets_too(nursery: tri
         assert orjson.loads(await socket.get_message())["error"]["message"] == REFUSAL
 
 
-async def test_a_connection_above_its_rate_is_refused(nursery: trio.Nursery) -> None:
+async def test_a_connection_above_its_rate_is_refused(
+    nursery: trio.Nursery, mock_clock: trio.testing.MockClock
+) -> None:
     config = RpcConfig(port=0, limits=RpcLimits(calls_per_minute=3))
     port = await serve(nursery, config)
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=PATIENCE) as client:
         headers = {"content-type": "application/json"}
 
         async def call(count: int) -> Any:
@@ -122,3 +126,5 @@ async def test_a_connection_above_its_rate_is_refused(nursery: trio.Nursery) -> 
         assert (await call(1))["result"] == 1
         refused = await call(1)
         assert (refused["id"], refused["error"]["message"]) == (7, "RPC rate limit exceeded")
+        mock_clock.jump(21)
+        assert (await call(1))["result"] == 1

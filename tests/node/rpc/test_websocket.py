@@ -1,16 +1,43 @@
 from __future__ import annotations
 
 import gc
+from typing import Any
 
 import orjson
 import pytest
 import trio
+import trio.testing
 
 from node.rpc.dispatch import Dispatcher, SubscribeMethod
-from node.rpc.limits import RpcConfig
+from node.rpc.limits import RpcConfig, RpcLimits
+from node.rpc.outbox import Backlog
 from node.rpc.server import RpcServer
 from node.rpc.subscriptions import Subscription
-from tests.node.rpc.conftest import Serve, Served, ask
+from node.rpc.websocket import WebSocketConnection
+from tests.node.rpc.conftest import Serve, Served, ask, methods_under_test
+from tests.patience import PATIENCE
+
+Stream = trio.StapledStream[trio.testing.MemorySendStream, trio.testing.MemoryReceiveStream]
+
+
+def connect(nursery: trio.Nursery, **limits: Any) -> Stream:
+    """Connect without a socket, so that nothing but the clock decides how long a wait is."""
+    bounds = RpcLimits(**limits)
+    dispatcher = Dispatcher(
+        methods_under_test(),
+        batch_length=bounds.batch_length,
+        response_bytes=bounds.response_bytes,
+    )
+    ours, theirs = trio.testing.memory_stream_pair()
+    backlog = Backlog(bounds.total_backlog_bytes, bounds.total_request_bytes)
+    connection = WebSocketConnection(theirs, dispatcher, bounds, backlog)
+
+    async def serve() -> None:
+        await connection.serve(UPGRADE, b"")
+        await theirs.aclose()
+
+    nursery.start_soon(serve)
+    return ours
 
 
 async def test_a_request_is_answered_on_the_socket(served: Served) -> None:
@@ -70,12 +97,15 @@ async def test_a_refused_subscription_leaves_nothing_open(serve: Serve) -> None:
         assert "result" in await ask(socket, "count", 0)
 
 
-async def test_a_method_that_waits_does_not_hold_up_the_others(served: Served) -> None:
+async def test_a_method_that_waits_does_not_hold_up_the_others(
+    served: Served, mock_clock: trio.testing.MockClock
+) -> None:
     async with served.websocket() as socket:
         for ident, method, params in ((1, "later", [200]), (2, "system_name", [])):
             request = {"jsonrpc": "2.0", "id": ident, "method": method, "params": params}
             await socket.send_message(orjson.dumps(request).decode())
         assert orjson.loads(await socket.get_message())["id"] == 2
+        mock_clock.jump(1)
         assert orjson.loads(await socket.get_message())["id"] == 1
 
 
@@ -90,22 +120,24 @@ async def test_requests_in_flight_are_bounded_but_all_answered(serve: Serve) -> 
 
 
 async def test_a_client_whose_requests_wait_for_each_other_is_not_taken_for_silent(
-    serve: Serve,
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
 ) -> None:
-    served = await serve(in_flight=1, ping_seconds=0.1, idle_seconds=0.3)
-    request = b'{"jsonrpc":"2.0","id":%d,"method":"later","params":[200]}'
-    stream = await trio.open_tcp_stream("127.0.0.1", served.port)
+    begun = trio.current_time()
+    stream = connect(nursery, in_flight=1)
+    request = b'{"jsonrpc":"2.0","id":%d,"method":"later","params":[60000]}'
+    await stream.send_all(b"".join(masked(request % number) for number in range(5)))
     received = b""
-    async with stream:
-        await stream.send_all(UPGRADE + b"".join(masked(request % number) for number in range(5)))
-        with trio.fail_after(5):
-            while received.count(b'"done"') < 5:
-                data = await stream.receive_some()
-                assert data, "the node left"
-                received += data
+    while received.count(b'"done"') < 5:
+        data = await stream.receive_some()
+        assert data, "the node left"
+        received += data
+    assert trio.current_time() - begun == pytest.approx(5 * 60)
 
 
-async def test_the_reason_to_close_reaches_a_client_that_still_sends(serve: Serve) -> None:
+async def test_the_reason_to_close_reaches_a_client_that_still_sends(
+    serve: Serve, mock_clock: trio.testing.MockClock
+) -> None:
+    # The clock stands still: the node lingers as long as the client takes to read.
     served = await serve(request_bytes=100)
     much = b" " * 4_000_000
     frame = b"\x81\xff" + len(much).to_bytes(8, "big") + b"\0\0\0\0" + much
@@ -123,11 +155,11 @@ async def test_what_a_batch_keeps_back_counts_as_backlog(serve: Serve) -> None:
     async with stream:
         await stream.send_all(UPGRADE + long_frame(orjson.dumps(batch)))
         received = b""
-        with trio.fail_after(4):
+        with trio.fail_after(PATIENCE):
             while data := await stream.receive_some():
                 received += data
     assert received.endswith(b"\r\n\r\n"), "the node said more than its handshake"
-    with trio.fail_after(2):
+    with trio.fail_after(PATIENCE):
         while served.server.connections:
             await trio.sleep(0.01)
     assert served.server._backlog.queued == 0
@@ -166,7 +198,7 @@ async def test_a_client_that_does_not_read_is_closed_and_others_are_served(serve
     stream = await trio.open_tcp_stream("127.0.0.1", served.port)
     async with stream, served.websocket() as other:
         await stream.send_all(UPGRADE + masked(b'{"jsonrpc":"2.0","id":1,"method":"flood"}'))
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE):
             while served.server.connections > 1:
                 assert (await ask(other, "system_name"))["result"] == "OpenLedger"
 
@@ -176,7 +208,7 @@ async def test_slow_readers_share_one_backlog(serve: Serve) -> None:
     stream = await trio.open_tcp_stream("127.0.0.1", served.port)
     async with stream, served.websocket() as other:
         await stream.send_all(UPGRADE + masked(b'{"jsonrpc":"2.0","id":1,"method":"flood"}'))
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE):
             while served.server.connections > 1:
                 assert (await ask(other, "system_name"))["result"] == "OpenLedger"
 
@@ -197,7 +229,7 @@ async def test_a_subscription_begun_as_the_client_leaves_is_closed(nursery: trio
     goodbye = masked(b"\x03\xe8", first=0x88)
     request = masked(b'{"jsonrpc":"2.0","id":1,"method":"listen"}')
     await Served(port, server).raw(UPGRADE + request + goodbye)
-    with trio.fail_after(2):
+    with trio.fail_after(PATIENCE):
         while server.connections:
             await trio.sleep(0.01)
     assert len(begun) == 1
@@ -206,20 +238,47 @@ async def test_a_subscription_begun_as_the_client_leaves_is_closed(nursery: trio
 
 async def test_a_ping_is_answered(served: Served) -> None:
     async with served.websocket() as socket:
-        with trio.fail_after(2):
+        with trio.fail_after(PATIENCE):
             await socket.ping(b"are you there")
 
 
-async def test_a_silent_client_is_pinged_then_left(serve: Serve) -> None:
-    served = await serve(ping_seconds=0.05, idle_seconds=0.2)
-    stream = await trio.open_tcp_stream("127.0.0.1", served.port)
-    async with stream:
-        await stream.send_all(UPGRADE)
-        received = b""
-        with trio.fail_after(3):
-            async for data in stream:
-                received += data
-    assert b"\x89\x00" in received
+async def test_a_silent_client_is_pinged_then_left(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    begun = trio.current_time()
+    received = b""
+    async for data in connect(nursery):
+        received += data
+    assert received.endswith(b"\r\n\r\n" + PING * 3)
+    assert trio.current_time() - begun == pytest.approx(100)
+
+
+async def test_a_client_that_answers_is_never_left(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    begun = trio.current_time()
+    stream = connect(nursery)
+    pings = 0
+    while pings < 20:
+        data = await stream.receive_some()
+        assert data, "the node left"
+        if PING in data:
+            pings += 1
+            await stream.send_all(masked(b"", first=0x8A))
+    assert trio.current_time() - begun == pytest.approx(20 * 40)
+
+
+async def test_a_node_that_stood_still_asks_its_clients_before_it_leaves_them(
+    mock_clock: trio.testing.MockClock, nursery: trio.Nursery
+) -> None:
+    stream = connect(nursery)
+    assert b"101" in await stream.receive_some()
+    for _ in range(2):
+        await trio.testing.wait_all_tasks_blocked()
+        mock_clock.jump(3600)
+    assert await stream.receive_some() == PING
+    await stream.send_all(masked(b'{"jsonrpc":"2.0","id":1,"method":"system_name"}'))
+    assert b"OpenLedger" in await stream.receive_some()
 
 
 async def test_a_foreign_origin_gets_no_socket(served: Served) -> None:
@@ -230,11 +289,12 @@ async def test_a_foreign_origin_gets_no_socket(served: Served) -> None:
 async def test_the_tasks_of_a_connection_end_with_it(served: Served) -> None:
     async with served.websocket() as socket:
         await ask(socket, "flood")
-    with trio.fail_after(2):
+    with trio.fail_after(PATIENCE):
         while served.server.connections:
             await trio.sleep(0.01)
 
 
+PING = b"\x89\x00"
 UPGRADE = (
     b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n"
@@ -252,16 +312,16 @@ def long_frame(payload: bytes) -> bytes:
 
 
 async def test_a_client_that_leaves_with_requests_waiting_leaves_nothing_behind(
-    serve: Serve, recwarn: pytest.WarningsRecorder
+    nursery: trio.Nursery,
+    autojump_clock: trio.testing.MockClock,
+    recwarn: pytest.WarningsRecorder,
 ) -> None:
-    served = await serve(in_flight=1, ping_seconds=0.05, idle_seconds=0.2)
-    async with served.websocket() as socket:
-        for ident in range(10):
-            request = {"jsonrpc": "2.0", "id": ident, "method": "later", "params": [60_000]}
-            await socket.send_message(orjson.dumps(request).decode())
-        await trio.sleep(0.05)
-    with trio.fail_after(2):
-        while served.server.connections:
-            await trio.sleep(0.01)
+    begun = trio.current_time()
+    stream = connect(nursery, in_flight=1)
+    request = b'{"jsonrpc":"2.0","id":%d,"method":"later","params":[600000]}'
+    await stream.send_all(b"".join(masked(request % number) for number in range(10)))
+    async for data in stream:
+        assert b"result" not in data
+    assert trio.current_time() - begun == pytest.approx(100)
     gc.collect()
     assert [str(warning.message) for warning in recwarn] == []

@@ -26,6 +26,7 @@ from node.rpc.server import RpcServer
 from node.rpc.storage_streams import StorageStreams
 from node.storage.pruning import Pruning
 from tests.node.tiny_runtime import TinyGenesis, TinyRuntime
+from tests.patience import PATIENCE
 
 
 @dataclass
@@ -100,7 +101,7 @@ async def send(socket: WebSocketConnection, method: str, *params: Any, ident: An
 
 
 async def receive(socket: WebSocketConnection) -> Any:
-    with trio.fail_after(20):
+    with trio.fail_after(PATIENCE):
         return orjson.loads(await socket.get_message())
 
 

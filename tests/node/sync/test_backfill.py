@@ -27,6 +27,7 @@ from node.sync.snapshot import SnapshotSync
 from node.sync.trail import Checkpoint, Trust
 from tests.node.sync.world import Peer, Peers, Source, columns, honest, open_chain
 from tests.node.tiny_runtime import put
+from tests.patience import PATIENCE
 
 
 @pytest.fixture(autouse=True)
@@ -225,7 +226,7 @@ async def test_peers_that_lack_the_past_are_waited_for_and_not_blamed(
     machine = backfill(chain, peers, source)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(machine.run)
-        with trio.fail_after(5):
+        with trio.fail_after(PATIENCE):
             while "waiting for a peer with the body" not in machine.status():
                 await trio.sleep(0.01)
         peers.peers["b"] = Peer(source.chain)
