@@ -225,11 +225,19 @@ PARTS = st.sampled_from(
     ]
 )
 PATHS = [site.path for site in lora_sites(tiny_config())]
+SHORT = ["", ".", "model", "mlp.1", "up_proj", "0.q_proj"]
+
+
+def fit_for_python(text: str) -> list[str]:
+    """Return the paths on which a backtracking matcher ends: short ones where groups repeat."""
+    tame = re.search(r"\)[*+{]", text) is None and len(re.findall(r"[*+]", text)) <= 3
+    return SHORT + PATHS if tame else SHORT
 
 
 @given(st.lists(PARTS, min_size=1, max_size=7).map("".join))
 @settings(max_examples=400, deadline=None)
 @example("q_proj)|(.*mlp.*")
+@example("(?:.+)+0")
 @example("model.layers.1.mlp.up_proj")
 def test_patterns_mean_what_they_mean_to_python(text: str) -> None:
     for form in (text, rf"(.*\.)?({text})$"):
@@ -238,8 +246,9 @@ def test_patterns_mean_what_they_mean_to_python(text: str) -> None:
         except AdapterRefused:
             continue
         python = re.compile(form)
-        assert [pattern.start(p) for p in PATHS] == [bool(python.match(p)) for p in PATHS]
-        assert [pattern.whole(p) for p in PATHS] == [bool(python.fullmatch(p)) for p in PATHS]
+        paths = fit_for_python(text)
+        assert [pattern.start(p) for p in paths] == [bool(python.match(p)) for p in paths]
+        assert [pattern.whole(p) for p in paths] == [bool(python.fullmatch(p)) for p in paths]
 
 
 def test_no_pattern_runs_for_ever(tmp_path: Path, backbone: Backbone) -> None:
