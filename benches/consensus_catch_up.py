@@ -9,15 +9,17 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import trio
 
 from benches.consensus_chain import genesis_hash, make_blocks, senders, spec_with, transfers
-from benches.consensus_network import free_ports, running
+from benches.consensus_network import running
 from genesis.spec import ChainSpec
 from node.chain import Chain
-from node.localnet.plan import Member
+from node.localnet.free_ports import free_ports
+from node.localnet.plan import Member, Ports
 from node.native_runtime import NativeRuntime
 from node.paths import ChainPaths
 from runtime.primitives.header import Block
@@ -37,9 +39,10 @@ def rows(folder: Path, blocks: int, each: int) -> Iterator[str]:
     given = transfers(pairs, rounds, genesis_hash(spec)) if each else iter(())
     source = folder / "source"
     make_blocks(spec, source, blocks, given, each)
+    free = free_ports()
     members = [
-        Member("source", source, free_ports()),
-        Member("fresh", folder / "fresh", free_ports()),
+        Member("source", source, Ports(*islice(free, 4))),
+        Member("fresh", folder / "fresh", Ports(*islice(free, 4))),
     ]
     with running(folder, spec, members, "--sync", "full") as network:
         serving, fresh = network.nodes

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import socket
 import subprocess
 import time
 import urllib.error
@@ -12,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -20,6 +20,7 @@ from genesis.spec import ChainSpec
 from genesis.validators import validator_suri
 from node.chain import Chain
 from node.localnet.child import Child
+from node.localnet.free_ports import free_ports
 from node.localnet.plan import Member, Ports, node_command, validator_name
 from node.native_runtime import NativeRuntime
 from node.paths import ChainPaths
@@ -146,19 +147,8 @@ def running(
 
 def validators(folder: Path, count: int) -> list[Member]:
     """Plan the validators of a network."""
+    free, names = free_ports(), [validator_name(place) for place in range(count)]
     return [
-        Member(validator_name(i), folder / validator_name(i), free_ports(), validator_suri(i))
-        for i in range(count)
+        Member(name, folder / name, Ports(*islice(free, 4)), validator_suri(place))
+        for place, name in enumerate(names)
     ]
-
-
-def free_ports() -> Ports:
-    """Return ports that nobody listens on now."""
-    probes = [socket.socket() for _ in range(4)]
-    try:
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return Ports(*(probe.getsockname()[1] for probe in probes))
-    finally:
-        for probe in probes:
-            probe.close()

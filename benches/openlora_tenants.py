@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import socket
 import subprocess
 import sys
 import tempfile
@@ -38,6 +37,7 @@ from inference.adapters.spec import LoraSpec
 from inference.backbone.model import Backbone
 from inference.backbone.sites import MODULES, site_shape
 from inference.request import Limits
+from node.localnet.free_ports import free_ports
 
 KEYS = {"flood": "sk-of-the-flood", "guest": "sk-of-the-guest"}
 GUEST_TOKENS = 16
@@ -75,9 +75,7 @@ def server(folder: Path, arguments: argparse.Namespace) -> Iterator[str]:
     """Run the server; yields its URL."""
     write_adapters(folder / "adapters", arguments.adapters)
     (folder / "keys").write_text("".join(f"{name}:{key}\n" for name, key in KEYS.items()))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = next(free_ports())
     command = [str(Path(sys.executable).with_name("openledger")), "serve"]
     command += ["--base", str(OPEN_NANO), "--adapters", str(folder / "adapters")]
     command += ["--api-keys", str(folder / "keys"), "--port", str(port), "--log", "warn"]

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import signal
-import socket
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -125,11 +123,3 @@ async def _tell_last_lines(process: Process, tell: Callable[[str], None]) -> Non
         if last and last != known:
             known = last
             tell(last)
-
-
-def free_port() -> int:
-    """Return a TCP port that nobody listens on now."""
-    with closing(socket.socket()) as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 from examples.demo.people import VALIDATORS, worker_uri
-from examples.demo.processes import free_port
 from genesis.base_model import OPEN_NANO
 from genesis.presets import development, local_network
 from genesis.spec import ChainSpec, Genesis
 from genesis.validators import validator_suri
+from node.localnet.free_ports import free_ports
 from node.localnet.leash import leashed
 from node.localnet.plan import Member, Ports, node_command, validator_name, worker_command
 from runtime.protocols.price import Price
@@ -67,9 +68,10 @@ def chain(settings: Settings) -> ChainSpec:
 def members(settings: Settings) -> tuple[Member, ...]:
     """Plan the validators' nodes, on ports that are free now."""
     found = []
+    free = free_ports()
     for place in range(settings.validators):
         name = "node" if place == 0 else f"node-{validator_name(place)}"
-        ports = Ports(free_port(), free_port(), free_port(), free_port())
+        ports = Ports(*islice(free, 4))
         found.append(Member(name, settings.folder / name, ports, validator_suri(place)))
     return tuple(found)
 

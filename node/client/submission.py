@@ -184,7 +184,8 @@ class Submitter:
                 block: str = told["block"]
                 return block
             if reason is None:
-                with suppress(CallError):  # a refusal is told to the next question, with its reason
+                # Why it is refused, and whether it came, is told to the next question.
+                with suppress(CallError, ConnectionLost):
                     await self._transport.request(
                         "author_submitExtrinsic", ("0x" + signed.data.hex(),)
                     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, cast
 from urllib.parse import urlsplit
 
 import httpx
@@ -229,6 +229,21 @@ def _told(failure: BaseException) -> BaseException:
     return failure
 
 
+class _Reading:
+    """A nursery for the library's reader; the handshake would wait for ever for one that ended."""
+
+    def __init__(self, nursery: trio.Nursery, opening: trio.CancelScope) -> None:
+        self._nursery = nursery
+        self._opening = opening
+
+    def start_soon(self, reader: Callable[[], Awaitable[None]]) -> None:
+        self._nursery.start_soon(self._run, reader)
+
+    async def _run(self, reader: Callable[[], Awaitable[None]]) -> None:
+        await reader()
+        self._opening.cancel()
+
+
 @asynccontextmanager
 async def _open_websocket(url: str) -> AsyncIterator[WebSocketConnection]:
     parts = urlsplit(url)
@@ -242,9 +257,16 @@ async def _open_websocket(url: str) -> AsyncIterator[WebSocketConnection]:
             stream = await trio.open_tcp_stream(host, port)
     async with stream, trio.open_nursery() as nursery:
         resource = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        socket = await wrap_client_stream(
-            nursery, stream, f"{host}:{port}", resource, max_message_size=MAX_MESSAGE
-        )
+        with trio.move_on_after(CONNECT_SECONDS) as opening:
+            socket = await wrap_client_stream(
+                cast("trio.Nursery", _Reading(nursery, opening)),
+                stream,
+                f"{host}:{port}",
+                resource,
+                max_message_size=MAX_MESSAGE,
+            )
+        if opening.cancelled_caught:
+            raise ConnectionError("the connection ended before its WebSocket was open")
         try:
             yield socket
         finally:

@@ -8,10 +8,8 @@ import importlib.util
 import json
 import re
 import shutil
-import socket
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.request
 import venv
@@ -28,7 +26,6 @@ from tests.patience import PATIENCE
 
 __all__ = ["settled"]
 
-LEAST_PORT, PORTS = 20_000, 10_000
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
 INSTALLED = ROOT / "build" / "clients"
@@ -93,27 +90,6 @@ def _wait_for_blocks(process: subprocess.Popen[bytes], log: Path) -> Node:
                 return running
         time.sleep(0.1)
     pytest.fail(f"the node makes no blocks:\n{log.read_text()}")
-
-
-def free_port() -> int:
-    """Return a port for a program that cannot choose one by itself.
-
-    No other test process is given the same, and no connection that somebody opens meanwhile: it
-    lies below those that the system gives out.
-    """
-    with (Path(tempfile.gettempdir()) / "openledger-test-ports").open("a+") as taken:
-        fcntl.flock(taken, fcntl.LOCK_EX)
-        taken.seek(0)
-        last = int(taken.read() or LEAST_PORT)
-        for step in range(1, PORTS):
-            port = LEAST_PORT + (last - LEAST_PORT + step) % PORTS
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    continue
-            taken.truncate(0)
-            taken.write(str(port))
-            return port
-    raise AssertionError("no port is free")
 
 
 @pytest.fixture(scope="session")

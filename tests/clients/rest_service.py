@@ -16,8 +16,9 @@ from typing import Any
 
 import pytest
 
-from tests.clients.conftest import Node, free_port, node_program
+from tests.clients.conftest import Node, node_program
 from tests.patience import PATIENCE
+from tests.ports import free_port
 
 PROGRAM = Path("node_modules/@substrate/api-sidecar/build/src/main.js")
 

@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import tempfile
 import time
 import urllib.request
@@ -27,6 +26,7 @@ from node.localnet.child import Child
 from node.localnet.figures import Figures, parse_figures
 from node.localnet.plan import Member, Ports, node_command, validator_name
 from tests.patience import PATIENCE
+from tests.ports import free_ports
 
 BLOCK_MS, DELTA_MS, EPOCH = 400, 150, 15
 """Quick enough for tests, slow enough for two cores."""
@@ -226,18 +226,6 @@ def restore_disk(node: Node, copy: Path) -> None:
     shutil.copytree(copy, node.member.folder)
 
 
-def free_ports(count: int) -> list[int]:
-    """Return TCP ports that nobody listens on now."""
-    probes = [socket.socket() for _ in range(count)]
-    try:
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()
-
-
 def planned(folder: Path, validators: int, **spec: int) -> World:
     """Plan a network of validators; none of them runs."""
     pace = {"block_interval_ms": BLOCK_MS, "delta_ms": DELTA_MS, "epoch_length": EPOCH} | spec
@@ -277,7 +265,7 @@ def end(world: World) -> None:
     for node in world.running:
         node.thaw()
         node.child.stop()
-    for node in world.running:
+    for node in world.nodes:
         if node.child.wait(15) is None:
             node.child.kill()
 

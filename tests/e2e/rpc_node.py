@@ -19,8 +19,9 @@ import psutil
 from prometheus_client.parser import text_string_to_metric_families
 
 from genesis.presets import development
-from tests.clients.conftest import ROOT, Node, free_port
+from tests.clients.conftest import ROOT, Node
 from tests.patience import PATIENCE
+from tests.ports import free_port
 
 BLOCK_MS = 250
 STATES = 8

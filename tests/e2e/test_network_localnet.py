@@ -14,7 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.e2e.network_world import SETTLING, alone, free_ports, wait_until
+from tests.e2e.network_world import SETTLING, alone, wait_until
+from tests.ports import free_ports
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 ROOT = Path(__file__).parents[2]
@@ -39,13 +40,8 @@ def pairs_of_ports(count: int) -> list[int]:
     """Return ports of which the next one is free too."""
     found: list[int] = []
     while len(found) < count:
-        port = free_ports(1)[0]
-        with socket.socket() as following:
-            try:
-                following.bind(("127.0.0.1", port + 1))
-            except OSError:
-                continue
-        if not {port - 1, port, port + 1} & set(found):
+        port, following = free_ports(2)
+        if following == port + 1:
             found.append(port)
     return found
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from examples.demo.processes import Process, ProcessFailed, free_port, run_to_end
+from examples.demo.processes import Process, ProcessFailed, run_to_end
 from tests.patience import PATIENCE
 
 SLEEPING = "import signal; print('up', flush=True); signal.pause()"
@@ -78,7 +78,3 @@ async def test_a_program_is_run_to_its_end_and_its_news_are_told(tmp_path: Path)
     assert told == ["half"]
     with pytest.raises(ProcessFailed, match="status 7"):
         await run_to_end("bad", python("raise SystemExit(7)"), tmp_path / "bad", told.append)
-
-
-def test_a_free_port_can_be_listened_on() -> None:
-    assert 1024 <= free_port() < 1 << 16

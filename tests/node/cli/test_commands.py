@@ -19,6 +19,7 @@ from node.cli import main as cli
 from node.cli.account_wallet import Wallet
 from node.cli.amounts import UNIT
 from tests.patience import PATIENCE
+from tests.ports import free_port
 
 COMMANDS = ("claim", "datanet", "model", "receipt", "session")
 ROOT = Path(__file__).parents[3]
@@ -52,9 +53,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         update={"consensus": spec.consensus.model_copy(update={"block_interval_ms": 500})}
     )
     (folder / "spec.json").write_text(quick.to_json())
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     options = ["--chain", str(folder / "spec.json"), "--validator", "--suri", "//Alice"]
     options += ["--tmp", "--rpc-port", str(port), "--no-prometheus"]
     with (folder / "log").open("w") as log:

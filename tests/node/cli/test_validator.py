@@ -32,6 +32,7 @@ from runtime.primitives.keys import ss58_encode, verify_ed25519
 from runtime.state.store import MemoryState
 from tests.node.running_node import ALONE
 from tests.patience import PATIENCE
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[3]
 STARTING = (
@@ -71,9 +72,7 @@ class Place(NamedTuple):
 def running(folder: Path, spec: ChainSpec, *options: str) -> Iterator[Place]:
     """Run a node in a process of its own until the block ends."""
     (folder / "spec.json").write_text(spec.to_json())
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     line = ["--chain", str(folder / "spec.json"), "--base-path", str(folder), "--no-network"]
     line += ["--rpc-port", str(port), "--no-prometheus", *options]
     with (folder / "log").open("w") as log:

@@ -6,7 +6,7 @@ import trio
 
 
 class CuttableProxy:
-    """Forwards to a port; `cut` breaks what is open, `refuse` also what comes.
+    """Forwards to a port; `cut` breaks what is open, `refuse` also what comes (`refused` is set).
 
     deaf: what clients send is lost; `lost` is set then.
     lasts: a connection breaks behind so many pieces from the port, the handshake's answer is one.
@@ -18,6 +18,7 @@ class CuttableProxy:
         self.port = 0
         self.served = 0
         self.refuse = False
+        self.refused = trio.Event()
         self.deaf = False
         self.lost = trio.Event()
         self.lasts: int | None = None
@@ -34,6 +35,7 @@ class CuttableProxy:
 
     async def _forward(self, near: trio.SocketStream) -> None:
         if self.refuse:
+            self.refused.set()
             return
         self.served += 1
         with trio.CancelScope() as scope:

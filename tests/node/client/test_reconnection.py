@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from typing import Any
 
 import pytest
 import trio
@@ -137,3 +138,46 @@ async def test_a_node_that_stays_away_is_unreachable(
     proxy.cut()
     with pytest.raises(Unreachable):
         await client.request("system_chain")
+
+
+async def test_a_connection_that_ends_in_its_handshake_is_made_again_at_once(
+    client: NodeClient, proxy: CuttableProxy
+) -> None:
+    proxy.refuse = True
+    proxy.cut()
+    await proxy.refused.wait()
+    proxy.refuse = False
+    with trio.fail_after(PATIENCE):
+        assert await client.request("system_chain") == "OpenLedger Development"
+
+
+@pytest.mark.parametrize("lasts", [2, 3])
+async def test_a_cut_while_it_is_handed_in_again_loses_nothing(
+    client: NodeClient,
+    proxy: CuttableProxy,
+    monkeypatch: pytest.MonkeyPatch,
+    lasts: int,
+) -> None:
+    """The node tells nothing of it at first; the connection ends with that, or with the next."""
+    request = client._transport.request
+    asked: list[str] = []
+
+    async def unknown_at_first(method: str, params: tuple[Any, ...]) -> Any:
+        asked.append(method)
+        answer = await request(method, params)
+        if method == "openledger_whyDropped" and asked.count(method) == 1:
+            return None
+        return answer
+
+    monkeypatch.setattr(client._transport, "request", unknown_at_first)
+    call = encode_call("System", "remark_with_event", remark=b"twice")
+    signed = await client.sign(call, from_uri("//Alice"))
+
+    def cut(status: str, block: str | None) -> None:
+        proxy.lasts = lasts
+        proxy.cut()
+
+    with trio.fail_after(PATIENCE):
+        done = await client.send(signed, "finalized", cut)
+    assert "author_submitExtrinsic" in asked
+    assert done.events[-1].name == "ExtrinsicSuccess"

@@ -15,8 +15,9 @@ from node.localnet.figures import Figures, parse_figures
 from node.localnet.plan import Member, Ports
 from node.localnet.table import line, table
 from node.localnet.watch import Row, Watched, look_at_all, watching_client
-from tests.e2e.network_world import free_ports, wait_until
+from tests.e2e.network_world import wait_until
 from tests.patience import PATIENCE
+from tests.ports import free_ports
 
 METRICS = """\
 # TYPE substrate_block_height gauge
