@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from consensus.interface import BlockRef
 from node.chain import Chain
@@ -17,6 +17,7 @@ from runtime.primitives.errors import (
     InvariantViolation,
     TransactionReason,
 )
+from runtime.primitives.hashing import blake2_256
 from runtime.primitives.header import Block, DigestItem
 
 _log = Log("chain")
@@ -164,14 +165,16 @@ class NodeApplication:
         if before == after:
             return
         route = self._chain.route(before, after)
-        for block_hash in route.retracted:
-            block = self._chain.block(block_hash)
-            if block is not None:
-                self._pool.retract(block)
-        for block_hash in route.enacted:
-            block = self._chain.block(block_hash)
-            if block is not None:
-                self._pool.prune(block)
+        enacted = self._blocks(route.enacted)
+        kept = {blake2_256(extrinsic) for block in enacted for extrinsic in block.extrinsics}
+        for block in self._blocks(route.retracted):
+            self._pool.retract(block, kept)
+        for block in enacted:
+            self._pool.prune(block)
+
+    def _blocks(self, hashes: Iterable[bytes]) -> list[Block]:
+        found = map(self._chain.block, hashes)
+        return [block for block in found if block is not None]
 
 
 def _ms_since(started: float) -> int:

@@ -7,7 +7,7 @@ may be built from it in another thread.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import trio
 
@@ -166,10 +166,12 @@ class Pool(PoolReads):
             extrinsic_hash = blake2_256(extrinsic)
             self._in_blocks.add(extrinsic_hash, Included(block_hash, index, extrinsic))
             entry = self._graph.entries.get(extrinsic_hash)
+            status = TxStatus(StatusKind.IN_BLOCK, block_hash, index)
             if entry is None:
                 self._suspect_sender(extrinsic)
+                self._watchers.tell(extrinsic_hash, status)
             else:
-                self._include(entry, TxStatus(StatusKind.IN_BLOCK, block_hash, index))
+                self._include(entry, status)
         self._expire(block.header.number)
         self._work.set()
 
@@ -206,14 +208,19 @@ class Pool(PoolReads):
             self._expiry = [(till, h) for till, h in self._expiry if kept.get(h) == till]
             heapq.heapify(self._expiry)
 
-    def retract(self, block: Block) -> None:
-        """Undo `prune` for a block that left the best chain: its extrinsics come back."""
+    def retract(self, block: Block, kept: Collection[bytes] = ()) -> None:
+        """Undo `prune` for a block that left the best chain: its extrinsics come back.
+
+        kept: hashes of what the blocks hold that came in its place, which `prune` is given next.
+        """
         block_hash = block.header.hash()
         for extrinsic in block.extrinsics:
             extrinsic_hash = blake2_256(extrinsic)
             if not self._in_blocks.discard(extrinsic_hash, block_hash):
                 continue
             self._watchers.tell(extrinsic_hash, TxStatus(StatusKind.RETRACTED, block_hash))
+            if extrinsic_hash in kept:
+                continue
             try:
                 self.submit(extrinsic, Source.EXTERNAL)
             except (InvalidTransaction, PoolRefusal):

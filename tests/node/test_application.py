@@ -77,3 +77,29 @@ async def test_refused_candidates_leave_the_pool_with_their_reason(tmp_path: Pat
     ]
     assert chain.place(fine_hash) == (chain.best().hash, 1)
     chain.close()
+
+
+async def test_an_extrinsic_of_both_sides_of_a_fork_is_followed_to_the_one_that_stays(
+    tmp_path: Path,
+) -> None:
+    chain, pool, application = open_parts(tmp_path)
+    watch = pool.watch(pool.submit(put(b"k", b"1")))
+    parent = application.best()
+    left, right = [
+        await application.execute(
+            await application.build(parent.hash, timestamp=at, digest=(), full=lambda: False)
+        )
+        for at in (1, 2)
+    ]
+    application.set_best(left.hash)
+    application.set_best(right.hash)
+    await application.finalize(right.hash, b"")
+    statuses = [watch.receive_nowait() for _ in range(5)]
+    assert [(status.kind.value, status.hash) for status in statuses] == [
+        ("ready", None),
+        ("inBlock", left.hash),
+        ("retracted", left.hash),
+        ("inBlock", right.hash),
+        ("finalized", right.hash),
+    ]
+    chain.close()

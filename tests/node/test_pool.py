@@ -200,6 +200,22 @@ def test_a_retracted_block_gives_its_extrinsics_back() -> None:
     assert drain(watch) == ["ready", "inBlock", "retracted", "ready"]
 
 
+def test_what_another_block_holds_too_is_neither_offered_again_nor_called_invalid() -> None:
+    accounts, pool = make()
+    one = transaction(1, 0)
+    watch = pool.watch(pool.submit(one))
+    left = accounts.include(one)
+    pool.prune(left)
+    accounts.undo(left)
+    other = accounts.include(transaction(2, 0), one)
+    pool.retract(left, {pool_hash(one)})
+    assert list(pool.ready()) == []
+    pool.prune(other)
+    assert pool.status(pool_hash(one)) == TxStatus(StatusKind.IN_BLOCK, other.header.hash(), 1)
+    pool.finalized(other.header.hash())
+    assert drain(watch) == ["ready", "inBlock", "retracted", "inBlock", "finalized"]
+
+
 def test_a_mortal_extrinsic_expires() -> None:
     accounts, pool = make()
     mortal = pool.submit(transaction(1, 0, era=Mortal(4, 0)))
