@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from importlib import import_module
+from pkgutil import walk_packages
+
 import pytest
 from dev_chain import DevChain
 from hypothesis import HealthCheck, settings
+
+import consensus
+import genesis
+import inference
+import node
+import runtime
 
 # The suite shares its machine: examples are counted, never timed. It tries the same ones each time;
 # `make fuzz` looks for new ones.
@@ -25,6 +35,19 @@ settings.load_profile("suite")
 def chain() -> DevChain:
     """Return a development chain at genesis."""
     return DevChain()
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Load all of the project's modules where files are dealt out to several processes.
+
+    Hypothesis draws from the constants of what is loaded: its examples would hang on the files that
+    a process happened to run before.
+    """
+    if hasattr(session.config, "workerinput"):
+        for package in (consensus, genesis, inference, node, runtime):
+            for module in walk_packages(package.__path__, f"{package.__name__}."):
+                with suppress(ImportError):  # some need a GPU's libraries
+                    import_module(module.name)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -82,7 +82,11 @@ def serving(folder: Path, *options: str, base: Path = OPEN_NANO) -> Iterator[Ser
     keys, log = folder / "keys", folder / "log"
     keys.write_text(KEYS)
     hold = folder.resolve() / "hold"
-    environment = os.environ | {"PYTHONPATH": str(HERE / "pace"), "OPENLEDGER_TEST_HOLD": str(hold)}
+    environment = os.environ | {
+        "PYTHONPATH": str(HERE / "pace"),
+        "OPENLEDGER_TEST_HOLD": str(hold),
+        "RAY_memory_monitor_refresh_ms": "0",  # others fill this machine's memory, too
+    }
     command = [str(Path(sys.executable).with_name("openledger")), "serve", "--base", str(base)]
     command += ["--port", "0", "--api-keys", str(keys), *options]
     with (

@@ -14,7 +14,7 @@ from node.client.rpc import NodeClient
 from tests.clients.conftest import running_node
 from tests.clients.main_job import Market, open_market
 
-WINDOWS = [20, 24, 2, 10]
+WINDOWS = [40, 40, 2, 10]
 """Commit, reveal, dispute, submit: time enough in blocks of half a second."""
 
 

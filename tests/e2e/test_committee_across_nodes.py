@@ -53,7 +53,7 @@ CAPITALS = {
     CHARLIE: (("What is the capital of Peru?", "Lima."), ("Of Cuba?", "Havana.")),
 }
 INDEX = AttributionConfig(fit=FitOptions(coordinates=512))
-WINDOWS = [20, 20, 2, 10]
+WINDOWS = [40, 40, 2, 10]
 """Commit, reveal, dispute, submit: time enough in blocks of half a second."""
 SECONDS = 300.0
 

@@ -87,7 +87,14 @@ def nodes_of(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
 
 
 def ended(processes: list[psutil.Process]) -> bool:
-    return not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in processes)
+    return not any(map(runs, processes))
+
+
+def runs(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def test_a_network_runs_stops_in_order_and_goes_on_later(tmp_path: Path) -> None:

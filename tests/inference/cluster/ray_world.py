@@ -8,7 +8,7 @@ import secrets
 import sys
 import time
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +98,8 @@ def small_node(cluster: Cluster) -> object:
 def two_nodes() -> Iterator[Cluster]:
     """Run a cluster and connect to it; nothing of it is left, whatever happens inside."""
     before = {child.pid for child in psutil.Process().children(recursive=True)}
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    # Others fill this machine's memory, too: Ray would kill its workers for that.
+    os.environ.update({"RAY_USAGE_STATS_ENABLED": "0", "RAY_memory_monitor_refresh_ms": "0"})
     cluster = Cluster(
         initialize_head=True,
         head_node_args={
@@ -115,7 +116,7 @@ def two_nodes() -> Iterator[Cluster]:
         cluster.shutdown()
         left = [c for c in psutil.Process().children(recursive=True) if c.pid not in before]
         for process in left:
-            if process.is_running():
+            with suppress(psutil.NoSuchProcess):
                 process.kill()
         psutil.wait_procs(left, timeout=10)
 

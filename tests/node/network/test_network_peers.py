@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from contextlib import suppress
 from pathlib import Path
 
@@ -40,7 +41,7 @@ from node.network.limits import CHANNELS, REQUESTS, Bucket
 from node.network.link import Link
 from node.network.outbox import Outbox
 from node.network.standing import HALF_LIFE_SECONDS, Standing
-from node.network.wire.host import peer_bytes, peer_of
+from node.network.wire.host import DialFailed, peer_bytes, peer_of
 
 
 def banned(node: Running, peer: str) -> bool:
@@ -205,7 +206,8 @@ async def test_bans_and_addresses_outlive_a_restart(street: Street) -> None:
     port = Address.parse(node.address).port
     await node.stop()
     await until(lambda: not good.neighbours)
-    again = await street.start("node", listen=(HERE,))
+    with socket.create_server(("127.0.0.1", port)):
+        again = await street.start("node", listen=(HERE,))
     assert again.id == node.id
     assert Address.parse(again.address).port != port
     await until(lambda: again.neighbours == {good.id})
@@ -236,9 +238,14 @@ async def test_two_nodes_that_call_each_other_keep_one_connection(street: Street
     one = await street.start("one")
     other = await street.start("other")
     here, there = Address.parse(one.address), Address.parse(other.address)
+
+    async def dial(node: Running, to: Address, peer: str) -> None:
+        with suppress(DialFailed):  # the other end may give up a spare one while it starts
+            await node.network._host.dial(to.host, to.port, peer)
+
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(one.network._host.dial, there.host, there.port, other.id)
-        nursery.start_soon(other.network._host.dial, here.host, here.port, one.id)
+        nursery.start_soon(dial, one, there, other.id)
+        nursery.start_soon(dial, other, here, one.id)
     await until(lambda: one.neighbours and other.neighbours)
     ends = ((one, other), (other, one))
     await until(lambda: all(a.network._host.connections(b.id) == 1 for a, b in ends))
