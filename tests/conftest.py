@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from contextlib import suppress
 from importlib import import_module
 from pkgutil import walk_packages
@@ -35,6 +36,15 @@ settings.load_profile("suite")
 def chain() -> DevChain:
     """Return a development chain at genesis."""
     return DevChain()
+
+
+def pytest_configure() -> None:
+    """Let programs that tests start be interrupted, though a shell runs the suite in background.
+
+    Such a shell has the signal ignored, which whatever it starts inherits.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
