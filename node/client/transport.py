@@ -171,6 +171,7 @@ class WebSocketTransport:
             raise Unreachable(self._url, self._failure)
         return self._socket
 
+    @trio.lowlevel.enable_ki_protection  # Ctrl-C goes to the main task, as nobody catches it here
     async def run(self) -> None:
         """Connect, listen, and connect again, until cancelled."""
         pause = BACKOFF_FIRST
@@ -239,6 +240,7 @@ class _Reading:
     def start_soon(self, reader: Callable[[], Awaitable[None]]) -> None:
         self._nursery.start_soon(self._run, reader)
 
+    @trio.lowlevel.enable_ki_protection  # the library loses a Ctrl-C
     async def _run(self, reader: Callable[[], Awaitable[None]]) -> None:
         await reader()
         self._opening.cancel()

@@ -204,7 +204,7 @@ def session_call(model: int, **changed: Any) -> bytes:
         "voucher_key": HOT.account_id,
         "escrow": ESCROW,
         "max_fee": MAX_FEE,
-        "ttl": 1000,
+        "ttl": 10_000,
     }
     return encode_call("Inference", "open_session", **arguments | changed)
 

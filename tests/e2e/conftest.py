@@ -28,7 +28,7 @@ class Attacked:
     log: Path
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attacked]:
     """Start a node and open a market; at the end its log must tell of no fault."""
     folder = tmp_path_factory.mktemp("attacked")

@@ -27,6 +27,7 @@ from tests.clients.main_job import (
     VALIDATOR,
     Market,
     artifact,
+    contribute,
     proposal,
     registration,
     session_call,
@@ -38,7 +39,22 @@ STRANGER = from_uri("//nobody//at//all")
 REMARK = encode_call("System", "remark", remark=b"a remark of some length, to be cut anywhere")
 
 
-def failing_calls(client: NodeClient, market: Market) -> list[tuple[KeyPair, str, bytes]]:
+async def watched_datanet(client: NodeClient) -> int:
+    """Make a Datanet whose only batch is accepted now, so that its bond cannot be had for long."""
+    policy = Policy(True, 0, 0)
+    create = encode_call(
+        "Datanets", "create", name=b"watched", schema=(b"title", b"text"), policy=policy
+    )
+    created = await client.submit(create, DAVE)
+    net: int = created.event("Datanets", "Created").datanet
+    batch = await contribute(client, net, BOB, "watched")
+    await client.submit(encode_call("Datanets", "accept", datanet=net, batch=batch), DAVE)
+    return net
+
+
+def failing_calls(
+    client: NodeClient, market: Market, watched: int
+) -> list[tuple[KeyPair, str, bytes]]:
     """List calls that are well formed and wrong: signer, error, call."""
     net, model, session = market.datanet, market.model, market.session
     policy = Policy(True, 0, 0)
@@ -72,7 +88,7 @@ def failing_calls(client: NodeClient, market: Market) -> list[tuple[KeyPair, str
         (BOB, "Datanets.BondTooLow", submission(net, "new", bond=OPEN - 1)),
         (BOB, "Datanets.BlobKnown", submission(net, "alpha")),
         (BOB, "Token.FundsUnavailable", submission(net, "new", bond=RICH)),
-        (BOB, "Datanets.WindowOpen", of("Datanets", "release_bond", datanet=net, batch=0)),
+        (BOB, "Datanets.WindowOpen", of("Datanets", "release_bond", datanet=watched, batch=0)),
         (
             BOB,
             "Datanets.FlagBondTooLow",

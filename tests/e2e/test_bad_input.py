@@ -41,7 +41,13 @@ from tests.clients.main_job import (
     outcomes,
 )
 from tests.e2e.bad_world import goes_on, pieces, reason, refused, signed, unharmed
-from tests.e2e.failing_calls import REMARK, RICH, STRANGER, failing_calls
+from tests.e2e.failing_calls import (
+    REMARK,
+    RICH,
+    STRANGER,
+    failing_calls,
+    watched_datanet,
+)
 from tests.patience import PATIENCE
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
@@ -248,9 +254,10 @@ async def test_a_nonce_ahead_waits_outside_the_blocks_until_its_era_ends(
 async def test_calls_that_a_block_refuses_cost_their_fee_and_name_pallet_and_error(
     client: NodeClient, market: Market
 ) -> None:
+    watched = await watched_datanet(client)
     async with unharmed(client):
         by_signer: dict[KeyPair, list[tuple[bytes, str]]] = {}
-        for signer, expected, call in failing_calls(client, market):
+        for signer, expected, call in failing_calls(client, market, watched):
             by_signer.setdefault(signer, []).append((call, expected))
         for signer, cases in by_signer.items():
             found = await outcomes(client, signer, [call for call, _ in cases])

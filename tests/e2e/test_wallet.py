@@ -16,7 +16,7 @@ from genesis.presets import development
 from node.cli.amounts import UNIT
 from node.client.signing import from_uri
 from runtime.primitives.keys import ss58_encode
-from tests.clients.conftest import running_node
+from tests.clients.conftest import ROOT, running_node
 
 pytestmark = pytest.mark.e2e
 PROGRAM = Path(sys.executable).with_name("openledger")
@@ -211,13 +211,47 @@ def test_who_stops_waiting_is_told_what_may_have_been_sent(run: Run, url: str) -
         [PROGRAM, *words, "--node", url], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     ) as sending:
         assert sending.stderr is not None
-        assert sending.stderr.readline().startswith(b"future: ")
+        first = sending.stderr.readline()
+        assert first.startswith(b"future: "), first
         sending.send_signal(signal.SIGINT)
         told = sending.stderr.read().decode()
-        assert sending.wait(MOST_SECONDS) == 130
+        assert sending.wait(MOST_SECONDS) == 130, told
     assert "may have been sent" in told
     assert f"nonce {nonce} is used" in told
     assert "Traceback" not in told
+
+
+INTERRUPTED = """
+import os, signal, sys
+from wsproto import WSConnection
+from node.cli.main import main
+
+receive = WSConnection.receive_data
+
+def interrupt(connection, data):
+    if data and b'"future"' in data:
+        os.kill(os.getpid(), signal.SIGINT)
+    receive(connection, data)
+
+WSConnection.receive_data = interrupt
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("ahead", range(6, 11))
+def test_who_stops_while_a_message_arrives_is_heard(run: Run, url: str, ahead: int) -> None:
+    nonce = run("account", "balance", "//Eve", "--json").told["nonce"] + ahead
+    words = ["tx", "transfer", "//Bob", "1", "--from", "//Eve", "--nonce", str(nonce), "--yes"]
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, *words, "--node", url],
+        capture_output=True,
+        text=True,
+        timeout=MOST_SECONDS,
+        check=False,
+        cwd=ROOT,
+    )
+    assert done.returncode == 130, done.stderr
+    assert "may have been sent" in done.stderr
 
 
 def test_a_nonce_that_is_ahead_waits_for_those_before(run: Run) -> None:
