@@ -166,9 +166,10 @@ class NodeApplication:
             return
         route = self._chain.route(before, after)
         enacted = self._blocks(route.enacted)
-        kept = {blake2_256(extrinsic) for block in enacted for extrinsic in block.extrinsics}
-        for block in self._blocks(route.retracted):
-            self._pool.retract(block, kept)
+        if route.retracted:
+            kept = {blake2_256(extrinsic) for block in enacted for extrinsic in block.extrinsics}
+            for block in self._blocks(route.retracted):
+                self._pool.retract(block, kept)
         for block in enacted:
             self._pool.prune(block)
 
