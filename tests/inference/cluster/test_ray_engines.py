@@ -282,7 +282,7 @@ def test_leaving_a_stream_stops_the_computing_at_the_replica(served: Served) -> 
             await served.heard()
         while cancelled() == before:
             await trio.sleep(0.02)
-        assert engines.load == (0, 0)
+        await served.idle()
         async with engines.stream(request) as stream:
             with held(served.folder, 20):
                 await stream.__anext__()
