@@ -126,8 +126,9 @@ class EpochLog:
             pieces = [os.pread(self._file, e.end - e.start, e.start) for e in kept]
             pieces.insert(1, floor)
             _replace(self.path, [MAGIC, *pieces])
-            os.close(self._file)
+            replaced = self._file
             self._file = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+            os.close(replaced)
         except OSError as error:
             self.failed = True
             raise _failure(self.path, error) from error

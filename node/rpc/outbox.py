@@ -109,8 +109,11 @@ class Outbox:
             self._drained.set()
 
     async def settle(self) -> None:
-        """Flush, and wait until the queue is below its high-water mark."""
-        await self.flush()
+        """Have the sender task send, and wait until the queue is below its high-water mark.
+
+        A reader that sent by itself would hear nothing more of a client that does not read yet.
+        """
+        self.wake()
         await self._below(self._high_water)
 
     async def room(self) -> None:
@@ -130,7 +133,7 @@ class Outbox:
             await self._drained.wait()
 
     async def run(self) -> None:
-        """Send whatever is queued by others than the reader, until cancelled.
+        """Send whatever is queued, until cancelled.
 
         A block has all connections told at once: they send in turns, and who has to wait sends
         more with one call.

@@ -32,7 +32,7 @@ _OPEN = ConnectionState.OPEN
 class WebSocketConnection:
     """Serves one client from its handshake to its end.
 
-    One task reads and answers plain methods in place; a second one sends what others queued;
+    One task reads and answers plain methods in place; a second one sends what is queued;
     further tasks exist only for methods that wait and for subscriptions.
     """
 
@@ -150,7 +150,7 @@ class WebSocketConnection:
         try:
             while self._in_flight >= self._limits.in_flight:
                 self._room = trio.Event()
-                await self._outbox.flush()
+                self._outbox.wake()
                 await self._room.wait()
                 self._silent = 0  # nobody listened: its silence says nothing
         except BaseException:

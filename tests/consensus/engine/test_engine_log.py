@@ -164,6 +164,29 @@ def test_a_full_disk_is_told_and_nothing_is_written_after_it(
     assert read(path) == [opened()]
 
 
+def test_a_log_that_cannot_be_opened_again_closes_no_file_of_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "epoch-0.log"
+    log = EpochLog.make(path, opened())
+    real = os.open
+
+    def none_left(file: Path, flags: int, mode: int = 0o777) -> int:
+        if flags & os.O_APPEND:
+            raise OSError(24, "Too many open files")
+        return real(file, flags, mode)
+
+    monkeypatch.setattr(wal.os, "open", none_left)
+    with pytest.raises(LogFailed, match="Too many open files"):
+        log.compact(proof(subject(F, 3)))
+    monkeypatch.undo()
+    others = os.open(path, os.O_RDONLY)
+    log.close()
+    os.fstat(others)
+    os.close(others)
+    assert read(path) == [opened(), Floor(proof(subject(F, 3)))]
+
+
 def test_a_crash_at_any_boundary_keeps_every_vote_that_was_shown(tmp_path: Path) -> None:
     path, copy = tmp_path / "epoch-0.log", tmp_path / "copy.log"
     log = EpochLog.make(path, opened())

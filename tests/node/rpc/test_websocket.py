@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -17,10 +18,15 @@ from node.rpc.websocket import WebSocketConnection
 from tests.node.rpc.conftest import Serve, Served, ask, methods_under_test
 from tests.patience import PATIENCE
 
-Stream = trio.StapledStream[trio.testing.MemorySendStream, trio.testing.MemoryReceiveStream]
+Stream = trio.StapledStream[Any, Any]
 
 
-def connect(nursery: trio.Nursery, **limits: Any) -> Stream:
+Link = Callable[[], tuple[Stream, Stream]]
+
+
+def connect(
+    nursery: trio.Nursery, link: Link = trio.testing.memory_stream_pair, **limits: Any
+) -> Stream:
     """Connect without a socket, so that nothing but the clock decides how long a wait is."""
     bounds = RpcLimits(**limits)
     dispatcher = Dispatcher(
@@ -28,7 +34,7 @@ def connect(nursery: trio.Nursery, **limits: Any) -> Stream:
         batch_length=bounds.batch_length,
         response_bytes=bounds.response_bytes,
     )
-    ours, theirs = trio.testing.memory_stream_pair()
+    ours, theirs = link()
     backlog = Backlog(bounds.total_backlog_bytes, bounds.total_request_bytes)
     connection = WebSocketConnection(theirs, dispatcher, bounds, backlog)
 
@@ -201,6 +207,21 @@ async def test_a_client_that_does_not_read_is_closed_and_others_are_served(serve
         with trio.fail_after(PATIENCE):
             while served.server.connections > 1:
                 assert (await ask(other, "system_name"))["result"] == "OpenLedger"
+
+
+@pytest.mark.parametrize("asked", [b'"method":"system_name"', b'"method":"later","params":[10]'])
+async def test_a_client_may_ask_on_before_it_reads(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock, asked: bytes
+) -> None:
+    # What is sent over this one waits until it is read.
+    stream = connect(nursery, trio.testing.lockstep_stream_pair, in_flight=1)
+    with trio.fail_after(1):
+        for ident in b"123":
+            await stream.send_all(masked(b'{"jsonrpc":"2.0","id":%c,%b}' % (ident, asked)))
+        received = b""
+        while received.count(b'"result"') < 3:
+            received += await stream.receive_some()
+    await stream.aclose()
 
 
 async def test_slow_readers_share_one_backlog(serve: Serve) -> None:
