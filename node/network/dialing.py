@@ -142,6 +142,8 @@ class Dialer:
             for address in dict.fromkeys((*told, *fixed)):
                 if await self._reach(address, peer):
                     return
+                if peer in self._situation().connected:  # it called us, and ours was one too many
+                    return
             self._book.failed(peer)
         finally:
             wanted = peer in self._reserved or peer in self._bootnodes
