@@ -32,7 +32,7 @@ class Backlog:
 
 
 class Outbox:
-    """Bytes queued for one stream, sent joined together by one sender at a time.
+    """Bytes queued for one stream, sent joined together by one task.
 
     Past `high_water` queued bytes `settle` waits, so a client that pipelines without reading is
     held back; `room` waits long before that. Past `most`, or past `high_water` while the node's
@@ -57,7 +57,6 @@ class Outbox:
         self._queue: list[bytes] = []
         self._queued = 0
         self._held = 0
-        self._sending = False
         self._wake = trio.Event()
         self._drained = trio.Event()
 
@@ -93,20 +92,9 @@ class Outbox:
         self._wake.set()
 
     async def flush(self) -> None:
-        """Send what is queued, unless somebody is at it already."""
-        if self._sending:
-            return
-        self._sending = True
-        try:
-            while self._queue:
-                joined = self._queue[0] if len(self._queue) == 1 else b"".join(self._queue)
-                self._queue.clear()
-                await self._stream.send_all(joined)
-                self._count(sum(map(len, self._queue)))
-                self._drained.set()
-        finally:
-            self._sending = False
-            self._drained.set()
+        """Have the sender task send, and wait until nothing is queued."""
+        self.wake()
+        await self._below(0)
 
     async def settle(self) -> None:
         """Have the sender task send, and wait until the queue is below its high-water mark.
@@ -145,4 +133,9 @@ class Outbox:
                 await share.turn()
             share.spend(_SEND_SECONDS)
             self._wake = trio.Event()
-            await self.flush()
+            while self._queue:
+                joined = self._queue[0] if len(self._queue) == 1 else b"".join(self._queue)
+                self._queue.clear()
+                await self._stream.send_all(joined)
+                self._count(sum(map(len, self._queue)))
+                self._drained.set()

@@ -111,6 +111,7 @@ class WebSocketConnection:
                 self._outbox.put(self._protocol.send(event.response()))
             elif isinstance(event, CloseConnection):
                 if event.code != CloseReason.ABNORMAL_CLOSURE:
+                    self._session.close_all()  # nothing is told behind the last frame
                     self._outbox.put(self._protocol.send(event.response()))
                     await self._outbox.flush()
                 return False

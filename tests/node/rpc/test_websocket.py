@@ -224,6 +224,17 @@ async def test_a_client_may_ask_on_before_it_reads(
     await stream.aclose()
 
 
+async def test_a_client_that_leaves_is_told_first_what_it_asked_for(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    stream = connect(nursery, trio.testing.lockstep_stream_pair)
+    with trio.fail_after(1):
+        await stream.send_all(masked(b'{"jsonrpc":"2.0","id":1,"method":"system_name"}'))
+        await stream.send_all(masked(b"\x03\xe8", first=0x88))
+        received = b"".join([data async for data in stream])
+    assert received.endswith(b'OpenLedger"}\x88\x02\x03\xe8')
+
+
 async def test_slow_readers_share_one_backlog(serve: Serve) -> None:
     served = await serve(total_backlog_bytes=500_000, high_water_bytes=10_000)
     stream = await trio.open_tcp_stream("127.0.0.1", served.port)
