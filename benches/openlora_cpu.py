@@ -17,9 +17,10 @@ and prefetching in their steady state.
   weights;
 - K adapters in turn at a fixed rate, in memory for all of them and for 64.
 
-Runs of a table alternate between its rows; shown are medians, and medians of the ratios within a
-repetition. Time is processor time unless `--wall` is given (`openlora_clock.py`): what else runs on
-the machine hardly counts then. Answers to equal requests have to be equal in all runs.
+Runs of a table alternate between its rows, and all repetitions of a row are counted together, so
+that a percentile is of all its requests. Time is processor time unless `--wall` is given
+(`openlora_clock.py`): what else runs on the machine hardly counts then. Answers to equal requests
+have to be equal in all runs.
 """
 
 from __future__ import annotations
@@ -214,6 +215,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="seconds; figures mean little")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repetitions", type=int)
+    parser.add_argument("--seconds", type=float, help="of each trace at --loads")
     parser.add_argument("--loads", default="0.3,0.6")
     parser.add_argument("--wall", action="store_true", help="measure by the clock on the wall")
     parser.add_argument("--counts", help="numbers of adapters, from 1 on")
@@ -224,6 +226,8 @@ def main() -> None:
     plan = replace(plan, loads=tuple(map(float, arguments.loads.split(","))))
     if arguments.repetitions:
         plan = replace(plan, repetitions=arguments.repetitions)
+    if arguments.seconds:
+        plan = replace(plan, seconds=arguments.seconds)
     if arguments.counts:
         plan = replace(plan, counts=tuple(map(int, arguments.counts.split(","))))
     torch.set_num_threads(plan.threads)

@@ -47,7 +47,7 @@ class Plan:
     turns: int = 48
     repetitions: int = 3
     burst: int = 100
-    seconds: float = 12.0
+    seconds: float = 60.0
     overload: float = 5.0
     peers: int = 60
     peer_adapters: int = 100

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import partial, reduce
 
 import numpy as np
 import trio
@@ -84,6 +84,25 @@ class Outcome:
         if self.pool is not None:
             found |= _pool_figures(self.pool)
         return found
+
+
+def together(outcomes: Sequence[Outcome]) -> Outcome:
+    """Take several runs for one, so that a percentile is of all their requests."""
+    pools = [outcome.pool for outcome in outcomes if outcome.pool is not None]
+    return Outcome(
+        tuple(one for outcome in outcomes for one in outcome.served),
+        sum(outcome.seconds for outcome in outcomes),
+        sum(outcome.processor for outcome in outcomes),
+        reduce(_sum, pools) if pools else None,
+    )
+
+
+def _sum(one: PoolFigures, other: PoolFigures) -> PoolFigures:
+    loads = {
+        origin: Loads(a.count + b.count, a.bytes + b.bytes, a.seconds + b.seconds)
+        for origin, a, b in ((o, one.loads[o], other.loads[o]) for o in Origin)
+    }
+    return replace(other, loads=loads, evictions=one.evictions + other.evictions)
 
 
 def _pool_figures(pool: PoolFigures) -> dict[str, float]:

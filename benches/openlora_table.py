@@ -1,11 +1,10 @@
-"""Tables of outcomes: medians of repetitions, and ratios to one row."""
+"""Tables of outcomes: all repetitions of a row together, and ratios to one row."""
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Mapping, Sequence
 
-from benches.openlora_serve import Outcome
+from benches.openlora_serve import Outcome, together
 
 Figures = dict[str, float]
 
@@ -36,21 +35,20 @@ def show(title: str, results: Mapping[str, Sequence[Outcome]], first: str) -> No
     head += "".join(f"{name:>6} " for _, name, _ in RATIOS) + "  |"
     head += "".join(f"{name:>{width}}" for name, width, _ in POOL)
     print(f"\n{title}\n{'adapters':<13}{head}")
-    base = [outcome.figures() for outcome in results[first]]
+    base = together(results[first]).figures()
     for name, outcomes in results.items():
-        found = [outcome.figures() for outcome in outcomes]
-        cells = [median(found, *field) for field in FIELDS]
+        found = together(outcomes).figures()
+        cells = [_cell(found, *field) for field in FIELDS]
         cells += ["  |", *(_ratio(found, base, key, inverse) for key, _, inverse in RATIOS)]
-        cells += ["  |", *(median(found, *field) for field in POOL)]
+        cells += ["  |", *(_cell(found, *field) for field in POOL)]
         print(f"{name:<13}{''.join(cells)}".rstrip(), flush=True)
 
 
-def median(found: Sequence[Figures], key: str, width: int, digits: int) -> str:
-    """Write the median of a figure; blanks if there is none."""
-    values = [figures[key] for figures in found if key in figures]
-    return f"{statistics.median(values):{width}.{digits}f}" if values else " " * width
+def _cell(found: Figures, key: str, width: int, digits: int) -> str:
+    """Write a figure; blanks if there is none."""
+    return f"{found[key]:{width}.{digits}f}" if key in found else " " * width
 
 
-def _ratio(found: Sequence[Figures], base: Sequence[Figures], key: str, inverse: bool) -> str:
-    pairs = [(a[key], b[key]) for a, b in zip(found, base, strict=True)]
-    return f"{statistics.median(b / a if inverse else a / b for a, b in pairs):6.2f}x"
+def _ratio(found: Figures, base: Figures, key: str, inverse: bool) -> str:
+    ratio = base[key] / found[key] if inverse else found[key] / base[key]
+    return f"{ratio:6.2f}x"

@@ -229,8 +229,8 @@ def _add_device(parser: argparse.ArgumentParser) -> None:
         "--disk",
         type=_positive,
         metavar="MIB",
-        help="of the disk, for adapters; those that can be had again leave, the least used first "
-        "(no limit)",
+        help="of the disk, for adapters (a worker: and as much for artifacts); those that can be "
+        "had again leave, the least used first (no limit)",
     )
 
 

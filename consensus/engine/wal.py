@@ -77,9 +77,13 @@ class EpochLog:
             data = path.read_bytes()
             records, entries, end = _read(data, path)
             file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
-            if end < len(data):
-                os.ftruncate(file, end)
-                os.fsync(file)
+            try:
+                if end < len(data):
+                    os.ftruncate(file, end)
+                    os.fsync(file)
+            except OSError:
+                os.close(file)
+                raise
         except OSError as error:
             raise _failure(path, error) from error
         return cls(path, file, entries, end), tuple(records)

@@ -1,4 +1,4 @@
-"""What a folder of adapters takes on the disk, and which leave it when that is too much."""
+"""What a folder of adapters or artifacts takes on the disk, and which leave it beyond a limit."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ log = logging.getLogger(__name__)
 
 SPARE = 16
 """A sixteenth of the limit is made free at a time, so that few writes have to look for room."""
-_FILE = re.compile(r"([0-9a-f]{64})\.(safetensors|.+\.packed)")
+_FILE = re.compile(r"([0-9a-f]{64})\.(safetensors|artifact|.+\.packed)")
 
 
 @dataclass(slots=True)
 class _Files:
-    """One adapter's: its image, and what it was packed into."""
+    """One adapter's: its image or artifact, and what it was packed into."""
 
     used: int = 0
     image: list[os.DirEntry[str]] = field(default_factory=list)
@@ -38,7 +38,7 @@ class DiskLimit:
         """Read what is there.
 
         Args:
-            folder: of the adapters' files.
+            folder: of files whose names begin with a content hash.
             limit_bytes: of all of them; None limits nothing.
             lasting: no image could be brought again, so all are kept: only what was made of them
                 leaves.
@@ -96,7 +96,7 @@ class DiskLimit:
             taken -= sum(map(_delete, entries))
             left += 1
         if left:
-            log.info("files of %d adapters left the disk; %d MiB are taken", left, taken >> 20)
+            log.info("files of %d left %s; %d MiB are taken", left, self._folder, taken >> 20)
         return taken
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError
@@ -14,6 +16,22 @@ from inference.api.models import HASH, NamedAdapter
 
 NAMES = "names.json"
 """Of the file, in the folder of the store."""
+_LOCK = "names.lock"
+
+
+@contextmanager
+def sole_owner(folder: Path) -> Iterator[None]:
+    """Keep other servers, whose names would replace these, from a folder; raises AdapterRefused."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / _LOCK).open("wb") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise AdapterRefused(
+                AdapterReason.IN_USE,
+                f"another server keeps its adapters in {folder}: give each a --store of its own",
+            ) from None
+        yield
 
 
 class _Named(BaseModel):

@@ -1,4 +1,8 @@
-"""Launched models, loaded on demand: fetched by hash, checked against their roots, kept on disk."""
+"""Launched models, loaded on demand: fetched by hash, checked against their roots, kept on disk.
+
+Where the disk has a limit, artifacts leave it that were not read for longest, but for those of the
+models in memory, whose adapters are read from them again.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +12,10 @@ from pathlib import Path
 
 import trio
 
+from inference.adapters.disk_limit import DiskLimit
 from inference.adapters.errors import AdapterReason, AdapterRefused
 from inference.adapters.store import AdapterStore
+from inference.adapters.whole_file import sweep, write_whole
 from inference.api.errors import ApiReason, ApiRefused
 from inference.attribution.attribution import Attribution
 from inference.backbone.model import Backbone
@@ -58,12 +64,24 @@ class ServedModel:
 
 
 class Library:
-    """The models of one base model; at most `most` have their attribution in memory."""
+    """The models of one base model; at most `most` have their attribution in memory.
+
+    disk_bytes: of the artifacts in `folder`; None for no limit.
+    """
 
     def __init__(
-        self, view: ChainView, backbone: Backbone, store: AdapterStore, folder: Path, most: int = 8
+        self,
+        view: ChainView,
+        backbone: Backbone,
+        store: AdapterStore,
+        folder: Path,
+        *,
+        most: int = 8,
+        disk_bytes: int | None = None,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        sweep(folder)
+        self._disk = DiskLimit(folder, disk_bytes, lasting=False)
         self._view = view
         self._backbone = backbone
         self._store = store
@@ -124,8 +142,9 @@ class Library:
             async with lock:
                 if number not in self._loaded:
                     self._loaded[number] = await self._load_or_refuse(number)
+                    self._disk.pin(self._loaded[number].manifest)
                     while len(self._loaded) > self._most:
-                        self._loaded.popitem(last=False)
+                        self._disk.unpin(self._loaded.popitem(last=False)[1].manifest)
                 self._loaded.move_to_end(number)
                 return self._loaded[number]
         finally:
@@ -159,7 +178,14 @@ class Library:
                 AdapterReason.NOT_STORED, f"0x{adapter.hex()} is of no model that was loaded"
             )
         manifest = self._manifests[adapter]
-        return unpack(self._path(manifest).read_bytes(), manifest)[1][ADAPTER]
+        try:
+            blob = self._path(manifest).read_bytes()
+        except FileNotFoundError:
+            raise AdapterRefused(
+                AdapterReason.NOT_STORED,
+                f"0x{adapter.hex()}: its artifact left the disk; ask again",
+            ) from None
+        return unpack(blob, manifest)[1][ADAPTER]
 
     async def _load_or_refuse(self, number: int) -> ServedModel:
         now = trio.current_time()
@@ -202,17 +228,23 @@ class Library:
 
     async def _blob(self, declared: Artifact) -> bytes:
         """Read an artifact from disk, or fetch and keep it."""
-        path = trio.Path(self._path(declared.manifest))
-        if await path.exists():
-            kept = await path.read_bytes()
+        path = self._path(declared.manifest)
+        try:
+            kept = await trio.Path(path).read_bytes()
+        except FileNotFoundError:
+            pass
+        else:
             if blake2_256(kept) == declared.manifest:
+                self._disk.used(path)
                 return kept
             _LOG.warning("kept artifact is damaged; fetching it again", hash=declared.manifest)
         blob = await self._fetch(declared.manifest)
-        partial = path.with_suffix(".part")
-        await partial.write_bytes(blob)
-        await partial.rename(path)
+        await trio.to_thread.run_sync(self._keep, path, blob)
         return blob
+
+    def _keep(self, path: Path, blob: bytes) -> None:
+        write_whole(path, (blob,), sync=False)
+        self._disk.wrote(len(blob))
 
     def _path(self, manifest: bytes) -> Path:
         return self._folder / f"{manifest.hex()}.artifact"

@@ -24,7 +24,7 @@ from inference.api.errors import ApiRefused
 from inference.api.keys import Authority, KeyFile
 from inference.api.loading import Loader
 from inference.api.loopback import Loopback, is_loopback
-from inference.api.names import NAMES
+from inference.api.names import NAMES, sole_owner
 from inference.api.server import Server, ServerConfig, running
 from inference.backbone.model import Backbone
 from inference.cluster.connection import joined
@@ -68,18 +68,19 @@ def _start(arguments: argparse.Namespace) -> None:
     authority = Loopback() if arguments.api_keys is None else KeyFile(arguments.api_keys)
     if isinstance(authority, KeyFile):
         _LOG.info("keys read", file=arguments.api_keys, keys=authority.count)
-    backbone = Backbone.load(arguments.base, dtype=weights_on(arguments.device))
-    _LOG.info(
-        "base model loaded",
-        folder=arguments.base,
-        hash=backbone.content_hash,
-        context=backbone.config.max_position_embeddings,
-    )
     with ExitStack() as stack:
         folder = arguments.store
         if folder is None:
             temporary = tempfile.TemporaryDirectory(prefix="openledger-serve-")
             folder = Path(stack.enter_context(temporary))
+        stack.enter_context(sole_owner(folder))
+        backbone = Backbone.load(arguments.base, dtype=weights_on(arguments.device))
+        _LOG.info(
+            "base model loaded",
+            folder=arguments.base,
+            hash=backbone.content_hash,
+            context=backbone.config.max_position_embeddings,
+        )
         sources = [NodeSource(url) for url in arguments.node]
         store = AdapterStore(
             folder, backbone, fetch=sources or None, disk_bytes=bytes_of(arguments.disk)

@@ -61,7 +61,7 @@ class WorkerConfig:
     host_bytes: int | None = None
     """Of this machine's memory, for adapters that wait for a GPU's; None for an eighth of it."""
     disk_bytes: int | None = None
-    """Of the disk, for the adapters of the store; None for no limit."""
+    """Of the disk, for the adapters, and as much for the models' artifacts; None for no limit."""
     policy: SubmissionPolicy = field(default_factory=SubmissionPolicy)
     preload: tuple[int, ...] = ()
     keys: KeyFile | None = None
@@ -101,7 +101,9 @@ class Worker:
         self.room = EngineRoom(
             backbone, store, config.limits, executor=self.device.executor, engines=config.engines
         )
-        self.library = Library(view, backbone, store, config.folder / "models")
+        self.library = Library(
+            view, backbone, store, config.folder / "models", disk_bytes=config.disk_bytes
+        )
         self.serving = Serving(
             view,
             self.library,

@@ -14,6 +14,8 @@ from consensus.engine import wal
 from consensus.engine.refusals import LogDamaged, LogFailed
 from consensus.engine.wal import MAGIC, EpochLog, frame
 
+DESCRIPTORS = Path("/proc/self/fd")
+
 
 def written(path: Path, records: list[Record]) -> bytes:
     log = EpochLog.make(path, opened())
@@ -185,6 +187,25 @@ def test_a_log_that_cannot_be_opened_again_closes_no_file_of_others(
     os.fstat(others)
     os.close(others)
     assert read(path) == [opened(), Floor(proof(subject(F, 3)))]
+
+
+def test_a_log_that_cannot_be_cut_off_is_told_and_left_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "epoch-0.log"
+    data = written(path, some_records())
+    path.write_bytes(data + bytes(9))
+    held = {entry.name for entry in DESCRIPTORS.iterdir()}
+
+    def failing(_file: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(wal.os, "fsync", failing)
+    with pytest.raises(LogFailed, match="Input/output"):
+        EpochLog.open(path)
+    monkeypatch.undo()
+    assert {entry.name for entry in DESCRIPTORS.iterdir()} == held
+    assert read(path) == [opened(), *some_records()]
 
 
 def test_a_crash_at_any_boundary_keeps_every_vote_that_was_shown(tmp_path: Path) -> None:

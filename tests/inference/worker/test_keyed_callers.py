@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -206,6 +207,39 @@ async def test_models_load_side_by_side_and_each_once(
             slow.released.set()
     assert sorted(got) == [0, 0, 0, 1]
     assert slow.asked == 2
+
+
+async def test_artifacts_beyond_the_limit_leave_the_disk_and_are_fetched_again(
+    chain: MemoryChain,
+    trained: Trained,
+    backbone: Backbone,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fields, files = unpack(trained.blob)
+    del fields["format"], fields["files"]
+    for number in (1, 2, 3):
+        launch(chain, pack(fields | {"name": f"other {number}"}, files))
+    slow = SlowFirst(chain, monkeypatch)
+    slow.released.set()
+    folder = tmp_path / "models"
+    folder.mkdir()
+    abandoned = folder / f"{'00' * 32}.artifact.1-1.part"
+    abandoned.touch()
+    os.utime(abandoned, (1, 1))
+    store = AdapterStore(tmp_path / "adapters", backbone)
+    manifests: dict[int, str] = {}
+    for limit, fetched, left in ((1, 5, (2, 3, 0)), (None, 6, range(4))):
+        library = Library(chain, backbone, store, folder, most=2, disk_bytes=limit)
+        for second, number in enumerate((0, 1, 2, 3, 0)):
+            served = await library.model(number)
+            assert library.image(served.adapter) == store.read(served.adapter)
+            manifests[number] = served.manifest.hex()
+            kept = folder / f"{manifests[number]}.artifact"
+            os.utime(kept, (second, second))  # the clock of a file system is coarse
+        held = {path.stem for path in folder.iterdir()}
+        assert held == {manifests[number] for number in left}
+        assert slow.asked == fetched
 
 
 async def test_an_artifact_that_is_late_is_asked_for_again(

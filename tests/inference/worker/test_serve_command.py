@@ -16,6 +16,7 @@ from inference.adapters.store import AdapterStore
 from inference.api.errors import ApiReason, ApiRefused
 from inference.api.loading import Loader
 from inference.api.models import LocalModels
+from inference.api.names import sole_owner
 from inference.backbone.model import Backbone
 from inference.worker.node_source import NodeSource
 from inference.worker.serve_command import adapters_below, load_all
@@ -94,6 +95,17 @@ def test_without_keys_no_other_machine_is_served(
     arguments = serve("--api-keys", str(tmp_path / "keys"))
     assert arguments.run(arguments) == 1
     assert "line 1" in capsys.readouterr().err
+
+
+def test_a_folder_of_another_server_is_refused(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    arguments = serve("--no-auth", "--store", str(tmp_path), "--base", str(tmp_path / "none"))
+    with sole_owner(tmp_path):
+        assert arguments.run(arguments) == 1
+    assert "another server" in capsys.readouterr().err
+    assert arguments.run(arguments) == 1
+    assert "none" in capsys.readouterr().err
 
 
 def test_a_node_that_does_not_answer_is_told_by_its_address(
