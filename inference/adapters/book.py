@@ -25,7 +25,6 @@ class Book:
         waiting: loaded and leased, not yet placed; in the order of arrival.
         idle: on the device and not leased; the least recently used first.
         uploads: being copied to the device; changed on the engine's thread only.
-        unwanted: to be dropped as soon as nobody copies them.
         placing: what the engine's thread is placing, outside the lock.
     """
 
@@ -35,7 +34,6 @@ class Book:
         self.waiting: OrderedDict[bytes, Entry] = OrderedDict()
         self.idle: OrderedDict[bytes, Entry] = OrderedDict()
         self.uploads: dict[bytes, Entry] = {}
-        self.unwanted: set[bytes] = set()
         self.placing: Entry | None = None
         self.figures = PoolFigures()
         self._host = host
@@ -55,7 +53,6 @@ class Book:
         lease = Lease(entry, self._leases, parked)
         entry.leases.add(lease)
         self.idle.pop(content_hash, None)
-        self.unwanted.discard(content_hash)
         return lease
 
     def begin(self, entry: Entry) -> None:
@@ -112,18 +109,14 @@ class Book:
         self._loader.forget(entry.content_hash)
         self._forget(entry)
 
-    def unload(self, entry: Entry) -> None:
-        """Take an idle adapter off the device."""
-        self._leave_device(entry)
-        self.idle.pop(entry.content_hash, None)
-        self._forget(entry)
-
     def evict(self) -> bool:
         """Take the least recently used idle adapter off the device; False if there is none."""
         entry = next((entry for entry in self.idle.values() if entry.upload is None), None)
         if entry is None:
             return False
-        self.unload(entry)
+        self._leave_device(entry)
+        del self.idle[entry.content_hash]
+        self._forget(entry)
         self.figures = replace(self.figures, evictions=self.figures.evictions + 1)
         return True
 
@@ -154,7 +147,6 @@ class Book:
     def _forget(self, entry: Entry) -> None:
         self.entries.pop(entry.content_hash, None)
         self.waiting.pop(entry.content_hash, None)
-        self.unwanted.discard(entry.content_hash)
         self._unpin(entry)
 
     def _unpin(self, entry: Entry) -> None:

@@ -51,15 +51,10 @@ class HostTier:
             self._images.move_to_end(content_hash)
             self._trim()
 
-    def drop(self, content_hash: bytes) -> None:
-        """Forget an image that is not pinned."""
-        if content_hash in self._images and content_hash not in self._pinned:
-            self.size_bytes -= self._images.pop(content_hash).size_bytes
-
     def _trim(self) -> None:
         if self.size_bytes <= self._budget:
             return
         for content_hash in [key for key in self._images if key not in self._pinned]:
-            self.drop(content_hash)
+            self.size_bytes -= self._images.pop(content_hash).size_bytes
             if self.size_bytes <= self._budget:
                 return

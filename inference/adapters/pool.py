@@ -104,21 +104,6 @@ class AdapterPool:
         if waiting:
             self._changed()
 
-    def unload(self, content_hash: bytes) -> None:
-        """Drop an adapter's copies in memory at the next `pump`; raises IN_USE while leased.
-
-        The files stay until `AdapterStore.remove`, which needs no pause: an adapter under the same
-        name with other values has another hash.
-        """
-        with self._lock:
-            entry = self._book.entries.get(content_hash)
-            if entry is not None and entry.leases:
-                raise AdapterRefused(AdapterReason.IN_USE, "requests use the adapter; retry later")
-            self._host.drop(content_hash)
-            if entry is not None:
-                self._book.unwanted.add(content_hash)
-        self._changed()
-
     @property
     def resident(self) -> tuple[bytes, ...]:
         """Hashes of the adapters that are ready on the device."""
@@ -184,7 +169,7 @@ class AdapterPool:
     def pump(self) -> None:
         """Place what has been loaded, start uploads and see which have ended; never wait."""
         self._news = False
-        changed = [self._poll(), self._drop_unwanted(), self._place_waiting(), self._poll()]
+        changed = [self._poll(), self._place_waiting(), self._poll()]
         if any(changed):
             self._changed()
 
@@ -225,14 +210,6 @@ class AdapterPool:
                     self._book.uploaded(entry)
                 changed = True
         return changed
-
-    def _drop_unwanted(self) -> bool:
-        with self._lock:
-            entries = [self._book.entries[key] for key in self._book.unwanted]
-            gone = [entry for entry in entries if entry.upload is None]
-            for entry in gone:
-                self._book.unload(entry)
-        return bool(gone)
 
     def _place_waiting(self) -> bool:
         with self._lock:

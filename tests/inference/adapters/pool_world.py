@@ -80,6 +80,15 @@ class World:
             thread.join(PATIENCE)
         assert not any(thread.is_alive() for thread in self.threads)
 
+    def evict_idle(self) -> None:
+        while self.pool._evict():
+            pass
+
+    def is_empty(self) -> bool:
+        """Whether nothing is on the device, and nothing held in the host's memory."""
+        device = self.pool.figures.device_bytes == 0 and self.arena.free_bytes == self.arena.size
+        return device and self.pool._host.pinned_bytes == 0
+
     def ready(self, *numbers: int, parked: bool = False) -> list[Lease]:
         leases = [self.pool.lease(self.keys[n], parked=parked) for n in numbers]
         self.until(lambda: all(lease.state is AdapterState.READY for lease in leases))

@@ -137,9 +137,7 @@ def test_gaps_are_closed_rather_than_adapters_evicted_unless_a_step_is_interrupt
     world.images += [world.store.packed(key, PLAIN)[0] for key in world.keys[-2:]]
     leases = [world.ready(number)[0] for number in (6, 0, 7, 1)]
     world.release(leases[0], leases[2])
-    world.pool.unload(world.keys[6])
-    world.pool.unload(world.keys[7])
-    world.pool.pump()
+    world.evict_idle()
     residents = [leases[1].resident, leases[3].resident]
     while (page := world.arena.take_page()) is not None:
         world.cached.append(page)
@@ -360,25 +358,24 @@ def test_pinned_leases_do_not_yield_to_urgent_ones(make: Callable[..., World]) -
     assert first.state is not READY
 
 
-def test_an_adapter_in_use_is_not_unloaded(make: Callable[..., World]) -> None:
-    world = make()
+def test_an_adapter_that_was_removed_from_the_disk_is_served_while_it_is_in_memory(
+    make: Callable[..., World],
+) -> None:
+    world = make(host_images=0)
     lease = world.ready(0)[0]
-    with pytest.raises(AdapterRefused) as caught:
-        world.pool.unload(world.keys[0])
-    assert caught.value.reason is AdapterReason.IN_USE
     world.store.remove(world.keys[0])
     assert world.holds(lease)
     world.release(lease)
-    world.pool.unload(world.keys[0])
-    world.pool.pump()
-    assert world.pool.resident == ()
-    assert world.arena.free_bytes == world.arena.size
-    assert world.pool.figures.host_bytes == 0
+    lease = world.ready(0)[0]
+    assert world.holds(lease)
+    world.release(lease)
+    world.evict_idle()
+    assert world.is_empty()
     again = world.pool.lease(world.keys[0])
     world.until(lambda: again.state is FAILED)
 
 
-def test_an_adapter_is_given_up_and_unloaded_while_room_is_made_for_it(
+def test_an_adapter_is_given_up_while_room_is_made_for_it(
     make: Callable[..., World],
 ) -> None:
     world = make(device_images=1)
@@ -391,7 +388,6 @@ def test_an_adapter_is_given_up_and_unloaded_while_room_is_made_for_it(
         if not given_up:
             given_up = True
             world.pool.release(lease)
-            world.pool.unload(world.keys[1])
         return False
 
     world.pool._reclaim = give_up
