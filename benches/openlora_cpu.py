@@ -17,8 +17,8 @@ and prefetching in their steady state.
   weights;
 - K adapters in turn at a fixed rate, in memory for all of them and for 64.
 
-Runs of a table alternate between its rows, and all repetitions of a row are counted together, so
-that a percentile is of all its requests. Time is processor time unless `--wall` is given
+Runs of a table alternate between its rows, shortly, for the machine's speed swings; all repetitions
+of a row are counted together, so that a percentile is of all its requests. Time is processor time unless `--wall` is given
 (`openlora_clock.py`): what else runs on the machine hardly counts then. Answers to equal requests
 have to be equal in all runs.
 """
@@ -119,7 +119,7 @@ async def peers(world: World, rate: float, engine: Engine) -> None:
     row = Row(f"{plan.peer_adapters} here", engine, world.hashes[: plan.peer_adapters])
     asks = world.trace(len(names), rate, 2 * plan.peers / rate, 0)[: plan.peers]
     results: dict[str, list[Outcome]] = {row.name: []}
-    for _ in range(plan.repetitions):
+    for _ in range(plan.peer_repetitions):
         results[row.name].append(await world.serve(row, asks))
         for mode in MODES:
             theirs = await trio.to_thread.run_sync(

@@ -36,7 +36,7 @@ class Plan:
         wall: time is the wall's, not the processor's.
         burst: requests that come at once, to find the rate of one adapter.
         seconds, overload: how long requests come at `loads` of that rate, and at twice the rate.
-        peers: requests for PEFT, for `peer_adapters` adapters.
+        peers: requests for PEFT, for `peer_adapters` adapters, so many times.
     """
 
     counts: tuple[int, ...] = (1, 100, 1000, 5000)
@@ -45,12 +45,13 @@ class Plan:
     in_turn: tuple[int, ...] = (8, 16, 32, 64, 128, 256, 512, 1024)
     tight: int = 64
     turns: int = 48
-    repetitions: int = 3
+    repetitions: int = 6
     burst: int = 100
-    seconds: float = 60.0
+    seconds: float = 20.0
     overload: float = 5.0
     peers: int = 60
     peer_adapters: int = 100
+    peer_repetitions: int = 2
     running: int = Limits().running
     threads: int = 1
     loads: tuple[float, ...] = (0.3, 0.6)
