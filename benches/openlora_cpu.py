@@ -17,10 +17,10 @@ and prefetching in their steady state.
   weights;
 - K adapters in turn at a fixed rate, in memory for all of them and for 64.
 
-Runs of a table alternate between its rows, shortly, for the machine's speed swings; all repetitions
-of a row are counted together, so that a percentile is of all its requests. Time is processor time unless `--wall` is given
-(`openlora_clock.py`): what else runs on the machine hardly counts then. Answers to equal requests
-have to be equal in all runs.
+Runs of a table are short and alternate between its rows, for the machine's speed swings; all
+repetitions of a row are counted together, so that a percentile is of all its requests. Time is
+processor time unless `--wall` is given (`openlora_clock.py`): what else runs on the machine hardly
+counts then. Answers to equal requests have to be equal in all runs.
 """
 
 from __future__ import annotations
