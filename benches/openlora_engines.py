@@ -36,7 +36,7 @@ class Plan:
         wall: time is the wall's, not the processor's.
         burst: requests that come at once, to find the rate of one adapter.
         seconds, overload: how long requests come at `loads` of that rate, and at twice the rate.
-        peers: requests for PEFT, for `peer_adapters` adapters, so many times.
+        peers: requests for PEFT, for `peer_adapters` adapters, `peer_repetitions` times.
     """
 
     counts: tuple[int, ...] = (1, 100, 1000, 5000)

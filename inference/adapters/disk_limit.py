@@ -96,7 +96,7 @@ class DiskLimit:
             taken -= sum(map(_delete, entries))
             left += 1
         if left:
-            log.info("files of %d left %s; %d MiB are taken", left, self._folder, taken >> 20)
+            log.info("%d hashes' files left %s; %d MiB stay", left, self._folder, taken >> 20)
         return taken
 
 

@@ -85,9 +85,15 @@ class World:
             pass
 
     def is_empty(self) -> bool:
-        """Whether nothing is on the device, and nothing held in the host's memory."""
-        device = self.pool.figures.device_bytes == 0 and self.arena.free_bytes == self.arena.size
-        return device and self.pool._host.pinned_bytes == 0
+        """Whether nothing is on the device, and in the host's memory only what it may keep."""
+        host, figures = self.pool._host, self.pool.figures
+        kept = sum(image.size_bytes for image in host._images.values())
+        return (
+            figures.device_bytes == 0
+            and self.arena.free_bytes == self.arena.size
+            and host.pinned_bytes == 0
+            and figures.host_bytes == kept <= host._budget
+        )
 
     def ready(self, *numbers: int, parked: bool = False) -> list[Lease]:
         leases = [self.pool.lease(self.keys[n], parked=parked) for n in numbers]

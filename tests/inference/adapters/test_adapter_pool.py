@@ -370,6 +370,7 @@ def test_an_adapter_that_was_removed_from_the_disk_is_served_while_it_is_in_memo
     assert world.holds(lease)
     world.release(lease)
     world.evict_idle()
+    assert world.pool.resident == ()
     assert world.is_empty()
     again = world.pool.lease(world.keys[0])
     world.until(lambda: again.state is FAILED)
